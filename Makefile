@@ -1,0 +1,57 @@
+# Copyright (c) 2026, poolwright.virt contributors
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+PROVIDER ?= libvirt
+setup := tests/setup
+
+.DEFAULT_GOAL := help
+.NOTPARALLEL:
+.PHONY: help quickstart quickstart-clean test unit contract integration lint sanity bench docs dev lab-up lab-down clean
+
+help: ## list what can be done here
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-17s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+quickstart: ## make a pool of three machines (PROVIDER=libvirt as root, or PROVIDER=dummy)
+	@$(setup)/quickstart.sh up "$(PROVIDER)"
+
+quickstart-clean: ## remove all that quickstart made (same PROVIDER)
+	@$(setup)/quickstart.sh down "$(PROVIDER)"
+
+test: lint sanity unit contract integration ## everything below, in order
+	@echo "make test: all passed"
+
+lint: ## the static checks: style, types, docs, licences, changelog, build and import, ansible-lint
+	@$(setup)/lint.sh
+
+sanity: ## ansible-test sanity on the oldest and the newest ansible-core
+	@$(setup)/sanity.sh
+
+unit: ## unit tests on the oldest and the newest Python
+	@$(setup)/unit.sh
+
+contract: ## every provider and image backend against its contract
+	@$(setup)/with.sh newest python -m pytest tests/contract
+
+integration: ## playbooks, modules and roles on real input, on the oldest and the newest ansible-core
+	@$(setup)/with.sh newest python -m pytest tests/integration
+	@$(setup)/with.sh floor python -m pytest tests/integration
+
+bench: ## measure, and write docs/performance.md
+	@$(setup)/with.sh newest python tests/bench/run.py
+
+docs: ## check the documentation and print where it is
+	@$(setup)/lint.sh docs-check
+	@ls docs README.md CONTRIBUTING.md
+
+dev: ## make the environments for working on the code, and the link to the checkout
+	@$(setup)/with.sh newest python --version
+
+lab-up: ## start libvirtd, the default network and the tiny guest image
+	@tests/lab/lab up
+
+lab-down: ## stop the lab
+	@tests/lab/lab down
+
+clean: ## remove all that was generated
+	@rm -rf .work .ansible tests/output *.tar.gz

@@ -1,0 +1,191 @@
+# Copyright (c) 2026, poolwright.virt contributors
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+from __future__ import annotations
+
+
+class ModuleDocFragment:
+    """The options of a pool, for every module that takes O(pools)."""
+
+    DOCUMENTATION = r"""
+options:
+  pools:
+    description:
+      - The pools. All of them are served through one connection.
+    type: list
+    elements: dict
+    default: []
+    suboptions:
+      name:
+        description:
+          - The pool's name. Every machine of the pool is marked with it.
+          - Letters, digits and inner hyphens.
+        type: str
+        required: true
+      state:
+        description:
+          - V(absent) removes every machine of the pool. Takes precedence over
+            O(poolwright.virt.vm_pool#module:state).
+        type: str
+        choices: [present, absent]
+      prefix:
+        description:
+          - What the machines' names begin with. They are named C(PREFIX-1) to C(PREFIX-SIZE), the lowest free slot first.
+          - The default is the pool's name.
+        type: str
+      size:
+        description:
+          - How many machines there shall be. Required unless the pool shall be absent.
+        type: int
+      image:
+        description:
+          - The disk image that machines are made from. Required for O(provider=libvirt) unless O(pools[].size=0).
+          - It is fetched once into a cache, and inspected before any tool opens it.
+        type: dict
+        suboptions:
+          source:
+            description:
+              - An C(http), C(https) or C(file) URL, or an absolute path on the target host.
+            type: str
+            required: true
+          checksum:
+            description:
+              - C(sha256:HEX) or C(sha512:HEX) of the file.
+              - With a checksum, a change of the source alone rebuilds nothing.
+            type: str
+          format:
+            description:
+              - What the image is. It is never guessed, and an image that is something else is refused.
+            type: str
+            choices: [qcow2, raw]
+            default: qcow2
+      cpus:
+        description:
+          - The number of virtual CPUs.
+        type: int
+        default: 1
+      memory_mb:
+        description:
+          - Memory in MiB.
+        type: int
+        default: 1024
+      disk:
+        description:
+          - The root disk.
+        type: dict
+        suboptions:
+          backend:
+            description:
+              - V(qcow2) makes an overlay on the cached image. V(flat) makes a raw copy of it, sparse or by reflink.
+            type: str
+            choices: [qcow2, flat]
+            default: qcow2
+          size_gb:
+            description:
+              - The size in GiB, at least that of the image. The default is the image's own size.
+            type: float
+          location:
+            description:
+              - The directory for disks. The default is below O(location).
+            type: path
+      networks:
+        description:
+          - The network cards, in order. Their MAC addresses stay the same when a machine is rebuilt.
+        type: list
+        elements: dict
+        default: []
+        suboptions:
+          network:
+            description:
+              - A network of the hypervisor. Mutually exclusive with O(pools[].networks[].bridge).
+            type: str
+          bridge:
+            description:
+              - A bridge of the host. Mutually exclusive with O(pools[].networks[].network).
+            type: str
+          model:
+            description:
+              - The card's model.
+            type: str
+            choices: [virtio, e1000, e1000e, rtl8139]
+            default: virtio
+      user_data:
+        description:
+          - cloud-init's user data, given to the machines on a NoCloud seed disk.
+        type: str
+      network_config:
+        description:
+          - cloud-init's network configuration, given to the machines on a NoCloud seed disk.
+        type: str
+      ssh_keys:
+        description:
+          - Public keys for the image's default user, given to the machines on a NoCloud seed disk.
+        type: list
+        elements: str
+        default: []
+      hostname:
+        description:
+          - The host name, given to the machines on a NoCloud seed disk. C({name}) stands for the machine's name.
+        type: str
+      power:
+        description:
+          - Whether the machines are kept running. With V(off) they are complete, but not started.
+        type: str
+        choices: ['on', 'off']
+        default: 'on'
+      ready:
+        description:
+          - When a machine counts as ready.
+        type: dict
+        suboptions:
+          check:
+            description:
+              - V(running) is met by a running machine, V(ip) by one that has an address, V(tcp) by one that takes connections on
+                O(pools[].ready.port).
+              - The default is V(running), and V(none) with O(pools[].power=off).
+            type: str
+            choices: [none, running, ip, tcp]
+          port:
+            description:
+              - The TCP port for O(pools[].ready.check=tcp).
+            type: int
+            default: 22
+          timeout:
+            description:
+              - Seconds in which a new or started machine has to become ready. One that does not is removed again, unless
+                O(poolwright.virt.vm_pool#module:keep_failed).
+            type: float
+            default: 300
+          grace:
+            description:
+              - Seconds for which a machine that was ready before may fail its check, as it does while it reboots, until it counts as
+                unhealthy.
+            type: float
+            default: 10
+          interval:
+            description:
+              - Seconds between two checks. One check asks all waiting machines together.
+            type: float
+            default: 0.5
+      on_unhealthy:
+        description:
+          - What happens to a machine that was ready and is found off, paused, without its disk, or failing its check.
+          - V(replace) rebuilds it. V(start) starts, resumes or resets it, and reports what that cannot mend. V(report) only tells.
+        type: str
+        choices: [replace, start, report]
+        default: replace
+      on_outdated:
+        description:
+          - What happens to a machine that was made from another image, size or seed than the pool now has.
+          - V(replace) rebuilds it, O(pools[].max_unavailable) at a time. V(report) only tells.
+        type: str
+        choices: [replace, report]
+        default: replace
+      max_unavailable:
+        description:
+          - How many ready machines may be taken away at a time to rebuild them, as a number or a percentage of O(pools[].size).
+          - At least one is.
+        type: str
+        default: 25%
+"""

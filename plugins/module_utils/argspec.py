@@ -1,0 +1,98 @@
+# Copyright (c) 2026, poolwright.virt contributors
+# BSD-2-Clause license (see LICENSES/BSD-2-Clause.txt)
+# SPDX-License-Identifier: BSD-2-Clause
+
+"""Options that modules share; ``plugins/doc_fragments`` documents them under the same names."""
+
+from __future__ import annotations
+
+from typing import Any
+
+Spec = dict[str, Any]
+
+PROVIDERS = ("dummy", "libvirt")
+
+
+def provider_options() -> Spec:
+    """Which hypervisor, and how to reach it."""
+    return {
+        "provider": {"type": "str", "choices": list(PROVIDERS), "required": True},
+        "uri": {"type": "str", "default": "qemu:///system"},
+        "location": {"type": "path"},
+        "virt_type": {"type": "str", "choices": ["auto", "kvm", "qemu"], "default": "auto"},
+        "path": {"type": "path"},
+        "dummy": {"type": "dict", "default": {}},
+    }
+
+
+def required_by_provider() -> list[tuple[str, str, list[str]]]:
+    return [("provider", "dummy", ["path"])]
+
+
+def pool_options() -> Spec:
+    """One entry of ``pools``."""
+    return {
+        "name": {"type": "str", "required": True},
+        "state": {"type": "str", "choices": ["present", "absent"]},
+        "prefix": {"type": "str"},
+        "size": {"type": "int"},
+        "image": {
+            "type": "dict",
+            "options": {
+                "source": {"type": "str", "required": True},
+                "checksum": {"type": "str"},
+                "format": {"type": "str", "choices": ["qcow2", "raw"], "default": "qcow2"},
+            },
+        },
+        "cpus": {"type": "int", "default": 1},
+        "memory_mb": {"type": "int", "default": 1024},
+        "disk": {
+            "type": "dict",
+            "options": {
+                "backend": {"type": "str", "choices": ["qcow2", "flat"], "default": "qcow2"},
+                "size_gb": {"type": "float"},
+                "location": {"type": "path"},
+            },
+        },
+        "networks": {
+            "type": "list",
+            "elements": "dict",
+            "default": [],
+            "options": {
+                "network": {"type": "str"},
+                "bridge": {"type": "str"},
+                "model": {"type": "str", "choices": ["virtio", "e1000", "e1000e", "rtl8139"], "default": "virtio"},
+            },
+        },
+        "user_data": {"type": "str", "no_log": True},
+        "network_config": {"type": "str"},
+        "ssh_keys": {"type": "list", "elements": "str", "default": [], "no_log": False},
+        "hostname": {"type": "str"},
+        "power": {"type": "str", "choices": ["on", "off"], "default": "on"},
+        "ready": {
+            "type": "dict",
+            "options": {
+                "check": {"type": "str", "choices": ["none", "running", "ip", "tcp"]},
+                "port": {"type": "int", "default": 22},
+                "timeout": {"type": "float", "default": 300},
+                "grace": {"type": "float", "default": 10},
+                "interval": {"type": "float", "default": 0.5},
+            },
+        },
+        "on_unhealthy": {"type": "str", "choices": ["replace", "start", "report"], "default": "replace"},
+        "on_outdated": {"type": "str", "choices": ["replace", "report"], "default": "replace"},
+        "max_unavailable": {"type": "str", "default": "25%"},
+    }
+
+
+def run_options() -> Spec:
+    """How a run that changes pools goes about it."""
+    return {
+        "state": {"type": "str", "choices": ["present", "absent"], "default": "present"},
+        "all_pools": {"type": "bool", "default": False},
+        "max_parallel": {"type": "int", "default": 8},
+        "max_delete": {"type": "str"},
+        "keep_failed": {"type": "bool", "default": False},
+        "timeout": {"type": "float", "default": 3600},
+        "lock_timeout": {"type": "float", "default": 600},
+    }

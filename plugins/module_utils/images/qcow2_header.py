@@ -1,0 +1,82 @@
+# Copyright (c) 2026, poolwright.virt contributors
+# BSD-2-Clause license (see LICENSES/BSD-2-Clause.txt)
+# SPDX-License-Identifier: BSD-2-Clause
+
+"""The qcow2 header, as far as it tells a whole file from a cut or forged one.
+
+qemu reads beyond the end of a file as zeros: of a file cut off before its tables it makes an empty disk, without a
+word. So the places of the tables are compared with the file's size here. Layout: qemu's docs/interop/qcow2.txt.
+"""
+
+from __future__ import annotations
+
+import struct
+from dataclasses import dataclass
+
+_FIELDS = struct.Struct(">4sIQIIQIIQQIIQ")
+_FEATURES = struct.Struct(">Q")
+_FEATURES_AT = 72
+_HEADER_LENGTH_AT = 100
+HEADER_BYTES = 104
+_MAGIC = b"QFI\xfb"
+_CORRUPT = 1 << 1
+
+
+@dataclass(frozen=True)
+class Qcow2Header:
+    """Offsets and sizes in bytes, ``l1_entries`` of 8 bytes each."""
+
+    cluster_bits: int
+    virtual_size: int
+    encryption: int
+    l1_entries: int
+    l1_offset: int
+    refcount_offset: int
+    refcount_clusters: int
+    incompatible: int
+    header_length: int
+
+    @property
+    def cluster_size(self) -> int:
+        return 1 << self.cluster_bits
+
+    def problems(self, file_size: int) -> list[str]:
+        """What a file of ``file_size`` bytes with this header cannot be trusted for; empty where nothing is wrong."""
+        if not 9 <= self.cluster_bits <= 21:
+            return [f"its cluster size (2^{self.cluster_bits}) does not exist"]
+        found = []
+        if self.encryption:
+            found.append("it is encrypted")
+        if self.incompatible & _CORRUPT:
+            found.append("it is marked as corrupt")
+        if self.header_length < 72 or self.header_length > self.cluster_size:
+            found.append("its header has an impossible length")
+        covered = self.cluster_size * (self.cluster_size // 8)
+        if self.l1_entries < -(-self.virtual_size // covered):
+            found.append("its L1 table is too small for its virtual size")
+        tables = (("L1", self.l1_offset, self.l1_entries * 8), ("refcount", self.refcount_offset, self.refcount_clusters << self.cluster_bits))
+        for name, offset, length in tables:
+            if offset % self.cluster_size or (length and not offset):
+                found.append(f"its {name} table is at an impossible place")
+            elif offset + length > file_size:
+                found.append(f"its {name} table lies beyond the end of the file: it is cut off")
+        return found
+
+
+def parse(head: bytes) -> Qcow2Header | None:
+    """The header in the file's first ``HEADER_BYTES`` bytes; None where it is not a whole one."""
+    if len(head) < HEADER_BYTES or not head.startswith(_MAGIC):
+        return None
+    _magic, version, _backing, _length, bits, size, crypt, l1_entries, l1, refcounts, clusters, _snapshots, _at = _FIELDS.unpack_from(head)
+    modern = version >= 3
+    return Qcow2Header(
+        cluster_bits=bits,
+        virtual_size=size,
+        encryption=crypt,
+        l1_entries=l1_entries,
+        l1_offset=l1,
+        refcount_offset=refcounts,
+        refcount_clusters=clusters,
+        incompatible=_FEATURES.unpack_from(head, _FEATURES_AT)[0] if modern else 0,
+        header_length=struct.unpack_from(">I", head, _HEADER_LENGTH_AT)[0] if modern else 72,
+    )

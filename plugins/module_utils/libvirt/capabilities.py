@@ -1,0 +1,97 @@
+# Copyright (c) 2026, poolwright.virt contributors
+# BSD-2-Clause license (see LICENSES/BSD-2-Clause.txt)
+# SPDX-License-Identifier: BSD-2-Clause
+
+"""What a host has, as plain data: read from libvirt's capability XML and typed for whoever decides on it. Pure."""
+
+from __future__ import annotations
+
+import xml.etree.ElementTree as ET  # what is parsed comes from libvirtd, which runs as root
+from dataclasses import dataclass
+
+from ansible_collections.poolwright.virt.plugins.module_utils.errors import OperationFailed
+
+
+@dataclass(frozen=True)
+class Versions:
+    """Numbers as libvirt has them: 1,000,000 x major + 1,000 x minor + release."""
+
+    libvirt: int
+    hypervisor: int
+
+
+@dataclass(frozen=True)
+class HostCapabilities:
+    """``uuid`` is "" for drivers without one; ``arch`` is the host's own."""
+
+    uuid: str
+    arch: str
+
+
+@dataclass(frozen=True)
+class DomainCapabilities:
+    """What guests of one virtualization type, architecture and machine type can be.
+
+    ``emulator`` and ``machine`` are "" where libvirt is to choose; ``cpu_modes`` are the supported values of ``<cpu mode=>``.
+    """
+
+    virt_type: str
+    arch: str
+    machine: str = ""
+    emulator: str = ""
+    max_vcpus: int = 1
+    cpu_modes: frozenset[str] = frozenset()
+    rng_models: frozenset[str] = frozenset()
+
+
+@dataclass(frozen=True)
+class NodeMemory:
+    """KiB, as the host's own libvirt sees it. ``available`` counts what the kernel would give back: buffers and page cache."""
+
+    total: int
+    available: int
+
+
+@dataclass(frozen=True)
+class Metrics:
+    """A host's load at one moment: ``cpu_busy`` and ``cpu_idle`` are nanoseconds since boot over all CPUs."""
+
+    cpus: int
+    memory: NodeMemory
+    cpu_busy: int
+    cpu_idle: int
+
+
+@dataclass(frozen=True)
+class NetworkState:
+    name: str
+    active: bool
+
+
+def parse_host_capabilities(text: str) -> HostCapabilities:
+    root = _parse(text, "capabilities")
+    arch = root.findtext("host/cpu/arch", "")
+    if not arch:
+        raise OperationFailed("libvirt's capabilities name no architecture", phase="connect")
+    return HostCapabilities(root.findtext("host/uuid", "").lower(), arch)
+
+
+def parse_domain_capabilities(text: str) -> DomainCapabilities:
+    root = _parse(text, "domainCapabilities")
+    vcpu = root.find("vcpu")
+    return DomainCapabilities(
+        virt_type=root.findtext("domain", ""),
+        arch=root.findtext("arch", ""),
+        machine=root.findtext("machine", ""),
+        emulator=root.findtext("path", ""),
+        max_vcpus=int(vcpu.get("max", "1")) if vcpu is not None else 1,
+        cpu_modes=frozenset(mode.get("name", "") for mode in root.iterfind("cpu/mode") if mode.get("supported") == "yes"),
+        rng_models=frozenset(value.text or "" for value in root.iterfind("devices/rng/enum[@name='backendModel']/value")),
+    )
+
+
+def _parse(text: str, name: str) -> ET.Element:
+    root = ET.fromstring(text)  # noqa: S314
+    if root.tag != name:
+        raise OperationFailed(f"libvirt answered <{root.tag}> where <{name}> was asked for")
+    return root

@@ -1,0 +1,175 @@
+# Copyright (c) 2026, poolwright.virt contributors
+# BSD-2-Clause license (see LICENSES/BSD-2-Clause.txt)
+# SPDX-License-Identifier: BSD-2-Clause
+
+"""libvirt's error codes turned into typed errors: the only place that knows them.
+
+Messages of libvirt are translated on hosts with another language, so codes decide, and ``errno`` where libvirt passes it on.
+"""
+
+from __future__ import annotations
+
+import enum
+import errno
+from dataclasses import dataclass
+
+from ansible_collections.poolwright.virt.plugins.module_utils.errors import (
+    AuthenticationFailed,
+    Busy,
+    ConnectionFailed,
+    DeadlineExceeded,
+    InsufficientResources,
+    NameTaken,
+    NotFound,
+    OperationFailed,
+    VirtError,
+)
+
+
+class Unsupported(OperationFailed):
+    """This libvirt, its driver or this QEMU cannot do what was asked."""
+
+    code = "not_supported"
+    config = True
+
+
+class DefinitionRefused(OperationFailed):
+    """libvirt does not accept the XML or an argument."""
+
+    code = "definition_refused"
+    config = True
+
+
+class InvalidState(OperationFailed):
+    """The object is not in a state in which this can be done, such as a domain that does not run."""
+
+    code = "invalid_state"
+
+
+class NoMetadata(NotFound):
+    """The domain carries no metadata element of the namespace asked for."""
+
+
+class Code(enum.IntEnum):
+    """``virErrorNumber`` of libvirt's virterror.h, as far as it is told apart here."""
+
+    INTERNAL_ERROR = 1
+    NO_MEMORY = 2
+    NO_SUPPORT = 3
+    NO_CONNECT = 5
+    INVALID_CONN = 6
+    INVALID_ARG = 8
+    OPERATION_FAILED = 9
+    XML_ERROR = 27
+    DOM_EXIST = 28
+    OPERATION_DENIED = 29
+    XML_DETAIL = 35
+    SYSTEM_ERROR = 38
+    RPC = 39
+    NO_DOMAIN = 42
+    NO_NETWORK = 43
+    AUTH_FAILED = 45
+    OPERATION_INVALID = 55
+    CONFIG_UNSUPPORTED = 67
+    OPERATION_TIMEOUT = 68
+    ARGUMENT_UNSUPPORTED = 74
+    AUTH_CANCELLED = 79
+    NO_DOMAIN_METADATA = 80
+    OPERATION_UNSUPPORTED = 84
+    AGENT_UNRESPONSIVE = 86
+    RESOURCE_BUSY = 87
+    ACCESS_DENIED = 88
+    CPU_INCOMPATIBLE = 91
+    XML_INVALID_SCHEMA = 92
+    AUTH_UNAVAILABLE = 94
+
+
+class Source(enum.IntEnum):
+    """``virErrorDomain``, as far as it is told apart here."""
+
+    RPC = 7
+    REMOTE = 13
+
+
+_BROKEN_CODES = frozenset({Code.SYSTEM_ERROR, Code.INTERNAL_ERROR, Code.RPC})
+_BROKEN_SOURCES = frozenset({Source.RPC, Source.REMOTE})
+_FULL = frozenset({errno.ENOSPC, errno.EDQUOT, errno.ENOMEM})
+
+_TYPES: dict[int, type[VirtError]] = {
+    Code.NO_MEMORY: InsufficientResources,
+    Code.NO_SUPPORT: Unsupported,
+    Code.NO_CONNECT: ConnectionFailed,
+    Code.INVALID_CONN: ConnectionFailed,
+    Code.INVALID_ARG: DefinitionRefused,
+    Code.XML_ERROR: DefinitionRefused,
+    Code.DOM_EXIST: NameTaken,
+    Code.OPERATION_DENIED: AuthenticationFailed,
+    Code.XML_DETAIL: DefinitionRefused,
+    Code.NO_DOMAIN: NotFound,
+    Code.NO_NETWORK: NotFound,
+    Code.AUTH_FAILED: AuthenticationFailed,
+    Code.OPERATION_INVALID: InvalidState,
+    Code.CONFIG_UNSUPPORTED: Unsupported,
+    Code.OPERATION_TIMEOUT: Busy,
+    Code.ARGUMENT_UNSUPPORTED: Unsupported,
+    Code.AUTH_CANCELLED: AuthenticationFailed,
+    Code.NO_DOMAIN_METADATA: NoMetadata,
+    Code.OPERATION_UNSUPPORTED: Unsupported,
+    Code.AGENT_UNRESPONSIVE: DeadlineExceeded,
+    Code.RESOURCE_BUSY: Busy,
+    Code.ACCESS_DENIED: AuthenticationFailed,
+    Code.CPU_INCOMPATIBLE: Unsupported,
+    Code.XML_INVALID_SCHEMA: DefinitionRefused,
+    Code.AUTH_UNAVAILABLE: AuthenticationFailed,
+}
+
+_HINTS: dict[type[VirtError], str] = {
+    AuthenticationFailed: "run as root, or add the user to the group libvirt on the target host",
+}
+
+_OPEN_HINTS: dict[int, str] = {
+    errno.ENOENT: "start libvirtd (or virtqemud) on the target host, or correct the uri",
+    errno.ECONNREFUSED: "start libvirtd (or virtqemud) on the target host, or correct the uri",
+    errno.EACCES: "run as root, or add the user to the group libvirt on the target host",
+    errno.EPERM: "run as root, or add the user to the group libvirt on the target host",
+}
+
+
+@dataclass(frozen=True)
+class Fault:
+    """What libvirt said: ``code`` and ``source`` as its headers number them, ``number`` the ``errno`` or -1."""
+
+    code: int
+    source: int
+    message: str
+    number: int = -1
+
+    @classmethod
+    def of(cls, exc: object) -> Fault:
+        """Of a ``libvirtError``; one without details is an internal error of the binding."""
+        details = getattr(exc, "err", None)
+        if not details:
+            return cls(Code.INTERNAL_ERROR, 0, str(exc))
+        return cls(int(details[0]), int(details[1]), str(details[2]), int(details[7]))
+
+    @property
+    def broken(self) -> bool:
+        """Whether the connection, rather than the request, failed: a reply may have been lost."""
+        return self.code in _BROKEN_CODES and self.source in _BROKEN_SOURCES
+
+    def as_error(self, *, obj: str = "", phase: str = "") -> VirtError:
+        kind = self._kind()
+        return kind(self.message, obj=obj, phase=phase, hint=_HINTS.get(kind, ""))
+
+    def as_open_error(self, uri: str) -> VirtError:
+        """The connection could not be opened at all."""
+        if self._kind() is AuthenticationFailed:
+            return self.as_error(obj=uri, phase="connect")
+        hint = _OPEN_HINTS.get(self.number, "correct the uri; on a KVM host it is qemu:///system")
+        return ConnectionFailed(f"libvirt cannot be reached: {self.message}", obj=uri, phase="connect", hint=hint)
+
+    def _kind(self) -> type[VirtError]:
+        # QEMU's own words, which it does not translate, reach us in an internal error.
+        if (self.code == Code.SYSTEM_ERROR and self.number in _FULL) or (self.code == Code.INTERNAL_ERROR and "Cannot allocate memory" in self.message):
+            return InsufficientResources
+        return _TYPES.get(self.code, OperationFailed)

@@ -1,0 +1,234 @@
+# Copyright (c) 2026, poolwright.virt contributors
+# BSD-2-Clause license (see LICENSES/BSD-2-Clause.txt)
+# SPDX-License-Identifier: BSD-2-Clause
+
+"""One libvirt host: what is on it, what it can do, and the domains it runs."""
+
+from __future__ import annotations
+
+import threading
+import xml.etree.ElementTree as ET
+from dataclasses import dataclass
+from typing import Any
+
+from ansible_collections.poolwright.virt.plugins.module_utils.clock import Clock
+from ansible_collections.poolwright.virt.plugins.module_utils.errors import IncompleteAnswer, NameTaken, NotFound, OperationFailed
+from ansible_collections.poolwright.virt.plugins.module_utils.libvirt.binding import library
+from ansible_collections.poolwright.virt.plugins.module_utils.libvirt.capabilities import (
+    DomainCapabilities,
+    HostCapabilities,
+    Metrics,
+    NetworkState,
+    NodeMemory,
+    Versions,
+    parse_domain_capabilities,
+    parse_host_capabilities,
+)
+from ansible_collections.poolwright.virt.plugins.module_utils.libvirt.faults import DefinitionRefused, Unsupported
+from ansible_collections.poolwright.virt.plugins.module_utils.libvirt.guest import DomainState, Guest
+from ansible_collections.poolwright.virt.plugins.module_utils.libvirt.leases import DhcpLease, lease_of
+from ansible_collections.poolwright.virt.plugins.module_utils.libvirt.session import Session
+from ansible_collections.poolwright.virt.plugins.module_utils.stats import Stats
+
+
+@dataclass(frozen=True)
+class SeenDomain:
+    """A domain as a listing shows it; reading its name and UUID makes no call."""
+
+    guest: Guest
+    state: DomainState
+
+
+class Host:
+    """A libvirt host behind one connection, which threads may share. Nothing is opened before the first call.
+
+    Every method may raise ``ConnectionFailed`` and ``AuthenticationFailed``.
+    """
+
+    def __init__(self, uri: str, clock: Clock, stats: Stats) -> None:
+        self._session = Session(uri, clock, stats)
+        self._lock = threading.RLock()
+        self._facts: dict[str, Any] = {}
+        self._networks: dict[str, tuple[Any, Any]] = {}
+
+    @property
+    def uri(self) -> str:
+        return self._session.uri
+
+    def close(self) -> None:
+        """Never raises."""
+        self._session.close()
+
+    # -- the host itself
+
+    def hostname(self) -> str:
+        """Read once."""
+        name: str = self._once("hostname", lambda: self._session.call("virConnectGetHostname", lambda conn: conn.getHostname()))
+        return name
+
+    def driver(self) -> str:
+        """``QEMU``, ``TEST``, ...; read once."""
+        name: str = self._once("driver", lambda: self._session.call("virConnectGetType", lambda conn: conn.getType()))
+        return name
+
+    def versions(self) -> Versions:
+        return Versions(
+            libvirt=self._session.call("virConnectGetLibVersion", lambda conn: int(conn.getLibVersion())),
+            hypervisor=self._session.call("virConnectGetVersion", lambda conn: int(conn.getVersion())),
+        )
+
+    def capabilities(self) -> HostCapabilities:
+        """Read once."""
+        found: HostCapabilities = self._once(
+            "capabilities", lambda: parse_host_capabilities(self._session.call("virConnectGetCapabilities", lambda conn: conn.getCapabilities()))
+        )
+        return found
+
+    def domain_capabilities(self, virt_type: str, machine: str = "") -> DomainCapabilities | None:
+        """What guests of this type can be, with the host's own architecture; None where there can be none. Read once.
+
+        :param machine: such as ``q35``; "" for the emulator's default.
+        :raises Unsupported: the driver does not say.
+        """
+
+        def ask() -> DomainCapabilities | None:
+            try:
+                return parse_domain_capabilities(
+                    self._session.call("virConnectGetDomainCapabilities", lambda conn: conn.getDomainCapabilities(None, None, machine or None, virt_type, 0))
+                )
+            except DefinitionRefused:
+                return None
+
+        found: DomainCapabilities | None = self._once(f"domain capabilities {virt_type} {machine}", ask)
+        return found
+
+    def cpus(self) -> int:
+        """CPUs of the host."""
+        return self._session.call("virNodeGetInfo", lambda conn: int(conn.getInfo()[2]))
+
+    def memory(self) -> NodeMemory:
+        """As libvirt sees it, so also right for a host that is not this one."""
+        every_cell = library().VIR_NODE_MEMORY_STATS_ALL_CELLS
+        try:
+            found = self._session.call("virNodeGetMemoryStats", lambda conn: conn.getMemoryStats(every_cell, 0))
+        except Unsupported:
+            # Only the test driver, whose memory nobody uses.
+            total = self._session.call("virNodeGetInfo", lambda conn: int(conn.getInfo()[1]) * 1024)
+            return NodeMemory(total, total)
+        return NodeMemory(int(found["total"]), sum(int(found.get(part, 0)) for part in ("free", "buffers", "cached")))
+
+    def metrics(self) -> Metrics:
+        """Three calls."""
+        every_cpu = library().VIR_NODE_CPU_STATS_ALL_CPUS
+        spent = self._session.call("virNodeGetCPUStats", lambda conn: conn.getCPUStats(every_cpu, 0))
+        busy = sum(int(spent.get(part, 0)) for part in ("kernel", "user"))
+        return Metrics(self.cpus(), self.memory(), busy, sum(int(spent.get(part, 0)) for part in ("idle", "iowait")))
+
+    # -- domains
+
+    def domains(self) -> list[SeenDomain]:
+        """All domains with their states, in one call."""
+        what = library().VIR_DOMAIN_STATS_STATE
+
+        def ask(connection: Any) -> list[SeenDomain]:
+            return [
+                SeenDomain(Guest(self._session, connection, domain), DomainState.of(int(stats.get("state.state", 0))))
+                for domain, stats in connection.getAllDomainStats(what, 0)
+            ]
+
+        return self._session.call("virConnectGetAllDomainStats", ask, phase="observe")
+
+    def transient_uuids(self) -> frozenset[str]:
+        """The UUIDs of domains that vanish when they stop, in one call."""
+        which = library().VIR_CONNECT_LIST_DOMAINS_TRANSIENT
+        return self._session.call(
+            "virConnectListAllDomains", lambda conn: frozenset(domain.UUIDString() for domain in conn.listAllDomains(which)), phase="observe"
+        )
+
+    def guest(self, name: str) -> Guest | None:
+        """The domain of this name, or None."""
+        try:
+            return self._session.call("virDomainLookupByName", lambda conn: Guest(self._session, conn, conn.lookupByName(name)), obj=name, phase="look up")
+        except NotFound:
+            return None
+
+    def define(self, domain: ET.Element) -> Guest:
+        """Define a new domain.
+
+        :param domain: ``<domain>`` with its name and UUID.
+        :raises NameTaken: a domain of this name with another UUID is there; nothing was changed.
+        :raises MaybeApplied: the answer was lost.
+        """
+        name, uuid = domain.findtext("name", ""), domain.findtext("uuid", "")
+        try:
+            return self.define_text(ET.tostring(domain, encoding="unicode"), name)
+        except OperationFailed as exc:
+            # libvirt has no code of its own for a name that is taken, and translates its message.
+            holder = self.guest(name)
+            if holder is None or holder.uuid == uuid:
+                raise
+            raise NameTaken("a domain of this name exists", obj=name, phase="define", hint="rename or remove it, or name the pool otherwise") from exc
+
+    def define_text(self, xml: str, name: str) -> Guest:
+        """Define a domain as this XML has it, in place of the definition of the same name and UUID if there is one."""
+        return self._session.call("virDomainDefineXML", lambda conn: Guest(self._session, conn, conn.defineXML(xml)), obj=name, phase="define")
+
+    # -- networks
+
+    def networks(self) -> dict[str, NetworkState]:
+        """All networks by name, in two calls."""
+        lib = library()
+        found = {}
+        for active, flag in ((False, lib.VIR_CONNECT_LIST_NETWORKS_INACTIVE), (True, lib.VIR_CONNECT_LIST_NETWORKS_ACTIVE)):
+            names = self._network_names(flag)
+            found.update({name: NetworkState(name, active) for name in names})
+        return found
+
+    def leases(self, network: str) -> tuple[DhcpLease, ...]:
+        """The DHCP leases of a network, in one call; none for drivers and networks that do not keep any.
+
+        :raises NotFound: there is no such network.
+        :raises IncompleteAnswer: libvirt answered something that is no lease.
+        """
+
+        def ask(connection: Any) -> list[dict[str, Any]]:
+            answer: list[dict[str, Any]] = self._network(connection, network).DHCPLeases(None, 0)
+            return answer
+
+        try:
+            found = self._session.call("virNetworkGetDHCPLeases", ask, obj=network, phase="addresses")
+        except Unsupported:
+            return ()
+        try:
+            return tuple(lease_of(one) for one in found)
+        except (KeyError, TypeError, ValueError) as exc:
+            raise IncompleteAnswer(f"a DHCP lease cannot be read: {type(exc).__name__} {exc}", obj=network, phase="addresses") from exc
+
+    def serves_dhcp(self, network: str) -> bool:
+        """Whether libvirt itself hands out addresses there. Read once."""
+
+        def ask() -> bool:
+            text = self._session.call("virNetworkGetXMLDesc", lambda conn: self._network(conn, network).XMLDesc(0), obj=network, phase="addresses")
+            return ET.fromstring(text).find("ip/dhcp") is not None  # noqa: S314
+
+        found: bool = self._once(f"dhcp {network}", ask)
+        return found
+
+    def _network(self, connection: Any, name: str) -> Any:
+        bound_to, handle = self._networks.get(name, (None, None))
+        if bound_to is connection:
+            return handle
+        self._session.count("virNetworkLookupByName")
+        handle = connection.networkLookupByName(name)
+        self._networks[name] = (connection, handle)
+        return handle
+
+    def _network_names(self, flag: int) -> list[str]:
+        return self._session.call("virConnectListAllNetworks", lambda conn: [network.name() for network in conn.listAllNetworks(flag)], phase="check")
+
+    def _once(self, key: str, ask: Any) -> Any:
+        """Facts that do not change while a run lasts; kept only once they are known in full."""
+        with self._lock:
+            if key not in self._facts:
+                self._facts[key] = ask()
+            return self._facts[key]

@@ -1,0 +1,151 @@
+# Copyright (c) 2026, poolwright.virt contributors
+# BSD-2-Clause license (see LICENSES/BSD-2-Clause.txt)
+# SPDX-License-Identifier: BSD-2-Clause
+
+"""The plan: from what is wanted and what is there to what is to be done. Pure; ``tests/unit/pool`` holds its laws."""
+
+from __future__ import annotations
+
+import enum
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from ansible_collections.poolwright.virt.plugins.module_utils.pool.condition import (
+    UNHEALTHY,
+    UNTOUCHABLE,
+    Assessment,
+    Condition,
+    Observed,
+    assess,
+)
+from ansible_collections.poolwright.virt.plugins.module_utils.pool.spec import OnOutdated, OnUnhealthy, PoolSpec, is_outdated
+from ansible_collections.poolwright.virt.plugins.module_utils.providers.marks import Mark
+from ansible_collections.poolwright.virt.plugins.module_utils.providers.types import Power
+
+
+class Kind(str, enum.Enum):
+    """What can be done to a slot."""
+
+    DESTROY = "destroy"
+    REPLACE = "replace"
+    START = "start"
+    WAIT = "wait"
+    CREATE = "create"
+
+
+@dataclass(frozen=True)
+class Action:
+    """One thing to do. ``expected`` is the mark the machine must still carry; None where there is no machine yet.
+
+    Actions of one ``wave`` may run side by side; a wave begins when the one before it has ended.
+    """
+
+    kind: Kind
+    pool: str
+    name: str
+    slot: int
+    reason: str
+    wave: int
+    expected: Mark | None = None
+
+    def as_dict(self) -> dict[str, object]:
+        return {"action": self.kind.value, "pool": self.pool, "name": self.name, "reason": self.reason, "wave": self.wave}
+
+
+@dataclass(frozen=True)
+class Taken:
+    """A slot that something else holds; it stays unfilled and the machine untouched."""
+
+    pool: str
+    name: str
+    reason: str
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What will be done, in order; slots that cannot be filled; and how each machine was judged."""
+
+    actions: tuple[Action, ...] = ()
+    taken: tuple[Taken, ...] = ()
+    assessments: tuple[tuple[str, Assessment], ...] = ()
+
+    @property
+    def deletions(self) -> tuple[Action, ...]:
+        """Actions that remove a machine somebody may be using; what never was finished or is half gone does not count."""
+        judged = dict(self.assessments)
+        return tuple(
+            action
+            for action in self.actions
+            if action.kind in (Kind.DESTROY, Kind.REPLACE) and judged[action.name].condition not in (Condition.HALF_MADE, Condition.REMOVING)
+        )
+
+
+# Wave 0 gives resources back, wave 1 mends and fills, each later wave takes away at most max_unavailable ready machines.
+_REMOVE, _MEND, _ROLL = 0, 1, 2
+_ORDER = {Kind.DESTROY: 0, Kind.REPLACE: 1, Kind.START: 2, Kind.WAIT: 3, Kind.CREATE: 4}
+
+
+def plan(spec: PoolSpec, observed: Sequence[Observed], now: float) -> Plan:
+    """What brings one pool to its declared state. ``observed`` names each machine once; ``now`` in seconds since the epoch."""
+    judged = [(seen, assess(spec, seen, now)) for seen in observed]
+    actions = [action for seen, judgement in judged for action in _mend(spec, seen, judgement)]
+    outdated = [(seen, judgement) for seen, judgement in judged if judgement.condition is Condition.OUTDATED]
+    if spec.on_outdated is OnOutdated.REPLACE:
+        actions += _roll(spec, outdated)
+    held = {seen.machine.name: judgement for seen, judgement in judged}
+    taken = []
+    for slot in range(1, spec.wanted + 1):
+        name = spec.vm_name(slot)
+        if name not in held:
+            actions.append(Action(Kind.CREATE, spec.name, name, slot, "the slot is empty", _MEND))
+        elif held[name].condition in (Condition.FOREIGN, Condition.STRAY):
+            taken.append(Taken(spec.name, name, held[name].reason))
+    actions.sort(key=lambda action: (action.wave, _ORDER[action.kind], action.slot))
+    return Plan(tuple(actions), tuple(taken), tuple(held.items()))
+
+
+def merge(plans: Mapping[str, Plan]) -> tuple[Action, ...]:
+    """The actions of all pools in the order they are done: wave by wave, pools as given."""
+    actions = [action for one in plans.values() for action in one.actions]
+    return tuple(sorted(actions, key=lambda action: (action.wave, _ORDER[action.kind])))
+
+
+def _mend(spec: PoolSpec, seen: Observed, judgement: Assessment) -> list[Action]:
+    """The action for a machine that is wrong by itself, whatever the others are like."""
+    mark, condition = seen.machine.mark, judgement.condition
+    if mark is None or condition in UNTOUCHABLE:
+        return []
+    kind: Kind | None = None
+    if condition is Condition.SURPLUS:
+        kind = Kind.DESTROY
+    elif condition in (Condition.HALF_MADE, Condition.REMOVING, Condition.EXPIRED):
+        kind = Kind.REPLACE
+    elif condition is Condition.BOOTING:
+        kind = Kind.REPLACE if _to_be_rebuilt(spec, mark) else Kind.WAIT
+    elif condition in UNHEALTHY:
+        kind = Kind.REPLACE if _to_be_rebuilt(spec, mark) else _heal(spec, seen, condition)
+    if kind is None:
+        return []
+    wave = _REMOVE if kind is Kind.DESTROY else _MEND
+    return [Action(kind, spec.name, seen.machine.name, mark.slot, judgement.reason, wave, mark)]
+
+
+def _to_be_rebuilt(spec: PoolSpec, mark: Mark) -> bool:
+    return spec.on_outdated is OnOutdated.REPLACE and is_outdated(spec, mark.spec_hash)
+
+
+def _heal(spec: PoolSpec, seen: Observed, condition: Condition) -> Kind | None:
+    if spec.on_unhealthy is OnUnhealthy.REPLACE:
+        return Kind.REPLACE
+    # Starting mends neither a lost disk nor a machine that runs though it should be off.
+    startable = condition is not Condition.BROKEN and spec.machine.power_on and seen.machine.power is not Power.UNKNOWN
+    return Kind.START if spec.on_unhealthy is OnUnhealthy.START and startable else None
+
+
+def _roll(spec: PoolSpec, outdated: Sequence[tuple[Observed, Assessment]]) -> list[Action]:
+    """Ready machines that are to be rebuilt, in batches, lowest slot first."""
+    marked = [(seen.machine.mark, judgement) for seen, judgement in outdated if seen.machine.mark]
+    return [
+        Action(Kind.REPLACE, spec.name, spec.vm_name(mark.slot), mark.slot, judgement.reason, _ROLL + number // spec.batch, mark)
+        for number, (mark, judgement) in enumerate(sorted(marked, key=lambda pair: pair[0].slot))
+    ]

@@ -1,0 +1,216 @@
+# Copyright (c) 2026, poolwright.virt contributors
+# BSD-2-Clause license (see LICENSES/BSD-2-Clause.txt)
+# SPDX-License-Identifier: BSD-2-Clause
+
+"""From a module's ``pools`` parameter to ``PoolSpec``: every fault is found at once and named with its place and remedy."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
+from typing import Any
+
+from ansible_collections.poolwright.virt.plugins.module_utils.errors import InvalidSpec
+from ansible_collections.poolwright.virt.plugins.module_utils.images.source import ImageSource
+from ansible_collections.poolwright.virt.plugins.module_utils.pool.spec import (
+    OnOutdated,
+    OnUnhealthy,
+    PoolSpec,
+    Share,
+    needs_address,
+)
+from ansible_collections.poolwright.virt.plugins.module_utils.providers.types import (
+    Check,
+    DiskSpec,
+    MachineSpec,
+    NetworkSpec,
+    ReadyCheck,
+    SeedSpec,
+)
+
+MAX_SIZE = 10_000
+_LABEL = re.compile(r"[A-Za-z0-9]([A-Za-z0-9-]*[A-Za-z0-9])?")
+_NETWORK = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_. :-]*")
+_LONGEST_HOSTNAME = 63
+
+Problem = Callable[[str, str], None]
+
+
+def parse_pools(raw: Sequence[Mapping[str, Any]], *, state: str, needs_image: bool, names_suffice: bool = False) -> list[PoolSpec]:
+    """The declared pools, in the order given.
+
+    :param raw: the module's ``pools``; Ansible's argument spec has seen to types and choices.
+    :param state: ``present`` or ``absent`` for pools that do not say so themselves.
+    :param needs_image: whether the provider makes machines from images.
+    :param names_suffice: a pool without a size is not described, which is enough to read it.
+    :raises InvalidSpec: with every fault in every pool.
+    """
+    problems: list[str] = []
+    specs: list[PoolSpec] = []
+    for index, entry in enumerate(raw):
+        where = f"pools[{index}] '{entry['name']}'"
+
+        def problem(key: str, what: str, where: str = where) -> None:
+            problems.append(f"{where}: {key}: {what}")
+
+        if names_suffice and entry.get("size") is None:
+            specs.append(replace(_pool(entry, "absent", False, problem), present=True, described=False))
+        else:
+            specs.append(_pool(entry, entry.get("state") or state, needs_image, problem))
+    problems.extend(_overlaps(specs))
+    if problems:
+        raise InvalidSpec(problems)
+    return specs
+
+
+def _pool(raw: Mapping[str, Any], state: str, needs_image: bool, problem: Problem) -> PoolSpec:
+    name, prefix = str(raw["name"]), str(raw.get("prefix") or raw["name"])
+    for key, value in (("name", name), ("prefix", prefix)):
+        if not _LABEL.fullmatch(value):
+            problem(key, f"{value!r} is no host name label; use letters, digits and inner hyphens only")
+    if state == "absent":
+        return PoolSpec(name=name, prefix=prefix, present=False)
+    size = raw.get("size")
+    if size is None:
+        problem("size", "is missing; say how many machines there shall be, or give the pool state: absent")
+        size = 0
+    if not 0 <= size <= MAX_SIZE:
+        problem("size", f"{size} is not between 0 and {MAX_SIZE}")
+    longest = len(f"{prefix}-{size}")
+    if longest > _LONGEST_HOSTNAME:
+        problem("prefix", f"machine names would have {longest} characters, host names have at most {_LONGEST_HOSTNAME}; shorten it")
+    machine = _machine(raw, needs_image and size > 0, problem)
+    return PoolSpec(
+        name=name,
+        prefix=prefix,
+        size=size,
+        machine=machine,
+        ready=_ready(raw.get("ready") or {}, machine, problem),
+        on_unhealthy=OnUnhealthy(raw.get("on_unhealthy") or "replace"),
+        on_outdated=OnOutdated(raw.get("on_outdated") or "replace"),
+        max_unavailable=_share(str(raw.get("max_unavailable") or "25%"), problem),
+    )
+
+
+def _share(text: str, problem: Problem) -> Share:
+    try:
+        return Share.parse(text)
+    except ValueError as exc:
+        problem("max_unavailable", str(exc))
+        return Share(1)
+
+
+def _machine(raw: Mapping[str, Any], needs_image: bool, problem: Problem) -> MachineSpec:
+    cpus = _within(raw, "cpus", 1, 1, 1024, problem)
+    memory_mb = _within(raw, "memory_mb", 1024, 16, 16 * 1024**2, problem)
+    return MachineSpec(
+        image=_image(raw.get("image"), needs_image, problem),
+        cpus=int(cpus),
+        memory_mb=int(memory_mb),
+        disk=_disk(raw.get("disk") or {}, problem),
+        networks=tuple(_network(number, card, problem) for number, card in enumerate(raw.get("networks") or [])),
+        seed=_seed(raw, problem),
+        power_on=(raw.get("power") or "on") == "on",
+    )
+
+
+def _within(raw: Mapping[str, Any], key: str, default: float, low: float, high: float, problem: Problem, shown: str = "") -> float:
+    value = raw.get(key)
+    if value is None:
+        return default
+    if not low <= value <= high:
+        problem(shown or key, f"{value:g} is not between {low:g} and {high:g}")
+    return float(value)
+
+
+def _image(raw: Mapping[str, Any] | None, needed: bool, problem: Problem) -> ImageSource | None:
+    if not raw:
+        if needed:
+            problem("image", "is missing; give its source (a URL, or a path on the target host), and better its checksum")
+        return None
+    image = ImageSource(str(raw["source"]), raw.get("checksum") or None, str(raw.get("format") or "qcow2"))
+    faults = image.problems()
+    for fault in faults:
+        key, _colon, what = fault.partition(": ")
+        problem(key, what)
+    return None if faults else image
+
+
+def _disk(raw: Mapping[str, Any], problem: Problem) -> DiskSpec:
+    size_gb = raw.get("size_gb")
+    if size_gb is not None and not 0 < size_gb <= 64 * 1024:
+        problem("disk.size_gb", f"{size_gb:g} is not above 0 and at most 65536")
+    location = str(raw.get("location") or "")
+    if location and (not location.startswith("/") or ".." in location.split("/") or "\0" in location):
+        problem("disk.location", f"{location!r} is no absolute path without '..'")
+    return DiskSpec(backend=str(raw.get("backend") or "qcow2"), size_gb=size_gb, location=location)
+
+
+def _network(number: int, raw: Mapping[str, Any], problem: Problem) -> NetworkSpec:
+    network, bridge = str(raw.get("network") or ""), str(raw.get("bridge") or "")
+    if bool(network) == bool(bridge):
+        problem(f"networks[{number}]", "give either network or bridge")
+    for key, value in (("network", network), ("bridge", bridge)):
+        if value and not _NETWORK.fullmatch(value):
+            problem(f"networks[{number}].{key}", f"{value!r} is no name of a network")
+    return NetworkSpec(network=network, bridge=bridge, model=str(raw.get("model") or "virtio"))
+
+
+def _seed(raw: Mapping[str, Any], problem: Problem) -> SeedSpec:
+    hostname = str(raw.get("hostname") or "")
+    if hostname and not all(_LABEL.fullmatch(part) for part in hostname.replace("{name}", "x").split(".")):
+        problem("hostname", f"{hostname!r} is no host name; use letters, digits, hyphens and dots, and {{name}} for the slot's name")
+    keys = tuple(str(key).strip() for key in raw.get("ssh_keys") or ())
+    for number, key in enumerate(keys):
+        if "\n" in key or len(key.split()) < 2:
+            problem(f"ssh_keys[{number}]", "is no public key of the form 'type base64 comment', one line each")
+    return SeedSpec(
+        user_data=str(raw.get("user_data") or ""),
+        network_config=str(raw.get("network_config") or ""),
+        ssh_keys=keys,
+        hostname=hostname,
+    )
+
+
+def _ready(raw: Mapping[str, Any], machine: MachineSpec, problem: Problem) -> ReadyCheck:
+    default = Check.RUNNING if machine.power_on else Check.NONE
+    check = Check(raw["check"]) if raw.get("check") else default
+    if needs_address(check) and not machine.networks:
+        problem("ready.check", f"{check.value} needs a machine with a network; add networks")
+    if check is not Check.NONE and not machine.power_on:
+        problem("ready.check", f"{check.value} cannot be met by machines that are kept off; use none, or power: on")
+    return ReadyCheck(
+        check=check,
+        port=int(_within(raw, "port", 22, 1, 65535, problem, "ready.port")),
+        timeout=_within(raw, "timeout", 300.0, 1, 86400, problem, "ready.timeout"),
+        grace=_within(raw, "grace", 10.0, 0, 86400, problem, "ready.grace"),
+        interval=_within(raw, "interval", 0.5, 0.05, 60, problem, "ready.interval"),
+    )
+
+
+def _overlaps(specs: Sequence[PoolSpec]) -> list[str]:
+    """Pools that would claim the same names; host names do not tell upper from lower case."""
+    problems = []
+    for number, spec in enumerate(specs):
+        for other in specs[:number]:
+            if spec.name.lower() == other.name.lower():
+                problems.append(f"pools[{number}] '{spec.name}': name: another pool of this call has it; give each pool once")
+            elif spec.prefix.lower() == other.prefix.lower():
+                problems.append(
+                    f"pools[{number}] '{spec.name}': prefix: {spec.prefix!r} is also that of pool '{other.name}', both would claim "
+                    f"{spec.prefix}-1; give them different prefixes"
+                )
+            else:
+                problems.extend(_slot_as_name(number, spec, other))
+    return problems
+
+
+def _slot_as_name(number: int, spec: PoolSpec, other: PoolSpec) -> list[str]:
+    for taker, owner in ((spec, other), (other, spec)):
+        if owner.template.slot_of(taker.prefix) is not None:
+            return [
+                f"pools[{number}] '{spec.name}': name: '{taker.prefix}' is the name of a machine of pool '{owner.name}'; "
+                "rename one of the pools or give it another prefix"
+            ]
+    return []

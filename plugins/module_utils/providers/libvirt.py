@@ -1,0 +1,346 @@
+# Copyright (c) 2026, poolwright.virt contributors
+# BSD-2-Clause license (see LICENSES/BSD-2-Clause.txt)
+# SPDX-License-Identifier: BSD-2-Clause
+
+"""The provider for KVM hosts: machines are libvirt domains that carry their mark in their metadata."""
+
+from __future__ import annotations
+
+import os
+import socket
+import threading
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, ExitStack, contextmanager
+
+from ansible_collections.poolwright.virt.plugins.module_utils.clock import Clock, Deadline
+from ansible_collections.poolwright.virt.plugins.module_utils.errors import (
+    AuthenticationFailed,
+    ConnectionFailed,
+    IncompleteAnswer,
+    InvalidSpec,
+    MarkChanged,
+    MissingDependency,
+    NotFound,
+    NotOurs,
+    VirtError,
+)
+from ansible_collections.poolwright.virt.plugins.module_utils.imagebackend.disks import DiskFromImage
+from ansible_collections.poolwright.virt.plugins.module_utils.imagebackend.registry import BACKENDS
+from ansible_collections.poolwright.virt.plugins.module_utils.images.cache import CachedImage, ImageCache
+from ansible_collections.poolwright.virt.plugins.module_utils.images.scratch import make_directories
+from ansible_collections.poolwright.virt.plugins.module_utils.images.sparse import naming_storage_errors
+from ansible_collections.poolwright.virt.plugins.module_utils.libvirt.domain_xml import Platform
+from ansible_collections.poolwright.virt.plugins.module_utils.libvirt.guest import Guest
+from ansible_collections.poolwright.virt.plugins.module_utils.libvirt.host import Host
+from ansible_collections.poolwright.virt.plugins.module_utils.libvirt.kvm_probe import kvm_works
+from ansible_collections.poolwright.virt.plugins.module_utils.libvirt.session import MUTATING, remote_name
+from ansible_collections.poolwright.virt.plugins.module_utils.libvirt.virt_type import VIRT_TYPES, choose_platform
+from ansible_collections.poolwright.virt.plugins.module_utils.locks import FileLock
+from ansible_collections.poolwright.virt.plugins.module_utils.providers.base import Provider
+from ansible_collections.poolwright.virt.plugins.module_utils.providers.libvirt_machines import create, preflight, remove
+from ansible_collections.poolwright.virt.plugins.module_utils.providers.libvirt_machines.addresses import Addresses
+from ansible_collections.poolwright.virt.plugins.module_utils.providers.libvirt_machines.layout import Layout, default_location
+from ansible_collections.poolwright.virt.plugins.module_utils.providers.libvirt_machines.observe import (
+    Missing,
+    SeenMachine,
+    as_machine,
+    machines_named,
+    power_of,
+    read_record,
+)
+from ansible_collections.poolwright.virt.plugins.module_utils.providers.libvirt_machines.readiness import is_static, judge
+from ansible_collections.poolwright.virt.plugins.module_utils.providers.libvirt_machines.record import NAMESPACE, PREFIX, MachineRecord, from_element, with_mark
+from ansible_collections.poolwright.virt.plugins.module_utils.providers.marks import Mark, is_machine_id
+from ansible_collections.poolwright.virt.plugins.module_utils.providers.types import (
+    Capabilities,
+    Check,
+    Machine,
+    MachineSpec,
+    PoolTemplate,
+    Power,
+    Readiness,
+)
+from ansible_collections.poolwright.virt.plugins.module_utils.stats import Stats
+
+__all__ = ["CAPABILITIES", "MUTATING", "LibvirtProvider"]
+
+CAPABILITIES = Capabilities(checks=frozenset(Check), backends=frozenset(BACKENDS), seed=True)
+
+# A mark is read, compared and written within milliseconds; whoever holds its lock for longer is removing the machine.
+_MARK_SECONDS = 120.0
+
+
+class LibvirtProvider(Provider):
+    """Domains of the libvirt at ``uri``, which must run on this machine: their disks are made here.
+
+    Nothing is opened before the first call.
+
+    :param location: directory of everything that is kept on disk; "" for the default, see ``default_location``.
+    :param virt_type: ``auto``, ``kvm`` or ``qemu``.
+    :param probe: whether a KVM guest runs here.
+    """
+
+    name = "libvirt"
+
+    def __init__(
+        self,
+        pools: Sequence[PoolTemplate],
+        clock: Clock,
+        stats: Stats,
+        *,
+        uri: str = "qemu:///system",
+        location: str = "",
+        virt_type: str = "auto",
+        probe: Callable[[], bool] = kvm_works,
+    ) -> None:
+        super().__init__(pools, clock, stats)
+        if virt_type not in VIRT_TYPES:
+            raise InvalidSpec([f"virt_type: {virt_type!r} is not one of {', '.join(VIRT_TYPES)}"])
+        self.layout = Layout(os.path.abspath(location or default_location(uri, os.environ, os.path.expanduser("~"))))
+        self._virt_type = virt_type
+        self._probe = probe
+        self._unchecked_host = Host(uri, clock, stats)
+        self._cache = ImageCache(self.layout.images, clock)
+        self._lock = threading.RLock()
+        self._local = False
+        self._platform: Platform | None = None
+        self._images: dict[str, CachedImage] = {}
+        self._promised_mb: dict[str, int] = {}
+        # By machine id. What readiness needs of a record never changes, so it asks for each machine once.
+        self._records: dict[str, MachineRecord] = {}
+
+    def capabilities(self) -> Capabilities:
+        return CAPABILITIES
+
+    @contextmanager
+    def _exclusive(self, pools: Sequence[str], deadline: Deadline) -> Iterator[None]:
+        with ExitStack() as held:
+            for pool in pools:
+                held.enter_context(self._file_lock(self.layout.pool_lock(pool), deadline))
+            yield
+
+    def exclusive(self, pools: Iterable[str], deadline: Deadline) -> AbstractContextManager[None]:
+        # Always in the same order, so that two runs over the same pools cannot wait for each other.
+        return self._exclusive(sorted({self.pool(pool).name for pool in pools}), deadline)
+
+    # -- looking
+
+    def marked_pools(self) -> list[PoolTemplate]:
+        prefixes: dict[str, str] = {}
+        for domain in self._host.domains():
+            if not is_machine_id(domain.guest.uuid):
+                continue
+            try:
+                record = read_record(domain.guest)
+            except NotFound:
+                continue
+            if record is not None:
+                stem, _hyphen, slot = domain.guest.name.rpartition("-")
+                # A machine that somebody renamed does not tell how its pool's machines are named.
+                if slot == str(record.mark.slot) or record.mark.pool not in prefixes:
+                    prefixes[record.mark.pool] = stem
+        return [PoolTemplate(name=pool, prefix=prefixes[pool], machine=MachineSpec()) for pool in sorted(prefixes)]
+
+    def vms_in_pool(self, pool: str) -> list[Machine]:
+        template = self.pool(pool)
+        try:
+            found = machines_named(self._host, lambda name: template.slot_of(name) is not None)
+            machines = self._as_machines(template, found)
+        except (AuthenticationFailed, ConnectionFailed, MissingDependency):
+            raise
+        except VirtError as exc:
+            raise IncompleteAnswer(f"the pool's machines could not all be read: {exc}", obj=pool, phase="observe") from exc
+        return sorted(machines, key=lambda machine: template.slot_of(machine.name) or 0)
+
+    def get_vm(self, pool: str, vm: str) -> Machine | None:
+        template = self.pool(pool)
+        seen = self._find(vm)
+        return None if seen is None else self._as_machines(template, [seen])[0]
+
+    def _find(self, vm: str) -> SeenMachine | None:
+        guest = self._host.guest(vm)
+        if guest is None:
+            return None
+        try:
+            record = read_record(guest)
+            return SeenMachine(guest, power_of(guest.state()), record, record is not None and not guest.is_persistent())
+        except NotFound:
+            return None
+
+    def _as_machines(self, template: PoolTemplate, found: Sequence[SeenMachine]) -> list[Machine]:
+        addresses, missing, host = Addresses(self._host), Missing(), self._host.hostname()
+        static = is_static(template)
+        with self._lock:
+            self._records.update({seen.record.mark.id: seen.record for seen in found if seen.record is not None})
+        return [as_machine(template, seen, host, lambda record: addresses.of(record, static=static), missing) for seen in found]
+
+    def get_vm_host(self, pool: str, vm: str) -> str:
+        self.pool(pool)
+        if self._host.guest(vm) is None:
+            raise NotFound("there is no machine of this name", obj=vm, phase="look up")
+        return self._host.hostname()
+
+    # -- making
+
+    def check(self, pool: str, making: int, deadline: Deadline) -> None:
+        template = self.pool(pool)
+        spec, directory = template.machine, template.machine.disk.location or self.layout.location
+        preflight.check_backend(spec.disk, self.layout, pool)
+        preflight.check_networks(self._host, spec.networks, pool)
+        platform = self._new_platform()
+        if platform.virt_type != "test":
+            preflight.check_cpus(self._host, platform.virt_type, spec.cpus, pool)
+        preflight.check_location(self.layout.location, pool)
+        image = preflight.check_image(self._cache, spec, pool, deadline)
+        if image is not None:
+            disk = DiskFromImage(create.root_disk(spec.disk, self.layout.location, "check"), image, create.disk_bytes(spec.disk))
+            preflight.check_disk_space(disk, directory, making, pool)
+        with self._lock:
+            promised = sum(wanted for other, wanted in self._promised_mb.items() if other != pool)
+            preflight.check_memory(self._host.memory().available, spec.memory_mb, making, promised, pool)
+            self._promised_mb[pool] = making * spec.memory_mb
+
+    def prepare(self, pool: str, deadline: Deadline) -> None:
+        template = self.pool(pool)
+        source = template.machine.image
+        if source is None:
+            raise InvalidSpec([f"pool {pool!r}: image: machines are to be made, so it is needed"])
+        self._new_platform()
+        with naming_storage_errors(self.layout.location, "prepare"):
+            image = self._cache.ensure(source, deadline)
+        preflight.check_fits(template.machine.disk, image.virtual_size, source, pool)
+        with self._lock:
+            self._images[pool] = image
+
+    def create_vm(self, pool: str, vm: str, mark: Mark, deadline: Deadline) -> Machine:
+        template = self.pool(pool)
+        deadline.check("the machine's making", obj=vm, phase="create")
+        site = create.Site(self.layout, self._new_platform(), self._host.capabilities().uuid, self._image(template))
+        plan = create.plan_machine(template, vm, mark, site, Addresses(self._host).newest_lease)
+        guest = create.define(self._host, plan)
+        with naming_storage_errors(plan.record.directory, "create"):
+            self.warnings += remove.clear_predecessors(self._host, self.layout, pool, vm, mark.id)
+            create.make_files(plan, deadline)
+        power = Power.OFF
+        if template.machine.power_on:
+            guest.start()
+            power = Power.RUNNING
+        with self._lock:
+            self._records[mark.id] = plan.record
+            self._promised_mb[pool] = max(0, self._promised_mb.get(pool, 0) - template.machine.memory_mb)
+        return Machine(vm, power, mark, self._host.hostname())
+
+    def _image(self, template: PoolTemplate) -> CachedImage:
+        found = self._images.get(template.name)
+        if found is None:
+            raise NotFound("the pool's image was not prepared", obj=template.name, phase="create", hint="call prepare first")
+        return found
+
+    def _new_platform(self) -> Platform:
+        """What new machines run on; found out once, and only when one is to be made."""
+        with self._lock:
+            if self._platform is None:
+                self._platform, warning = choose_platform(self._host, self._virt_type, self._probe)
+                self.warnings += [warning] if warning else []
+            return self._platform
+
+    # -- changing
+
+    def destroy_vm(self, pool: str, vm: str, expected: Mark) -> bool:
+        self.pool(pool)
+        with self._machine_lock(vm):
+            guest = self._host.guest(vm)
+            if guest is None:
+                return False
+            try:
+                element = guest.metadata(NAMESPACE) if is_machine_id(guest.uuid) else None
+            except NotFound:
+                return False
+            record = None if element is None else from_element(element)
+            if element is None or record is None or record.mark.id != guest.uuid or record.mark.pool != pool:
+                raise NotOurs("it carries no mark of this pool", obj=vm, phase="destroy", hint="remove it by hand if it is not needed")
+            if (record.mark.id, record.mark.lease) != (expected.id, expected.lease):
+                raise MarkChanged("it was replaced or handed out meanwhile", obj=vm, phase="destroy")
+            with naming_storage_errors(record.directory, "destroy"):
+                self.warnings += remove.remove_machine(self._host, guest, element, record)
+        with self._lock:
+            self._records.pop(record.mark.id, None)
+        return True
+
+    def start_vm(self, pool: str, vm: str) -> None:
+        self.pool(pool)
+        seen = self._find(vm)
+        if seen is None:
+            raise NotFound("there is no machine of this name", obj=vm, phase="start")
+        if seen.mark is None or seen.mark.pool != pool:
+            raise NotOurs("it carries no mark of this pool", obj=vm, phase="start")
+        if seen.power is Power.RUNNING:
+            seen.guest.reset()
+        elif seen.power is Power.PAUSED:
+            seen.guest.resume()
+        else:
+            if seen.power is not Power.OFF:
+                seen.guest.destroy()
+            seen.guest.start()
+
+    def set_mark(self, pool: str, vm: str, mark: Mark, expected: Mark) -> None:
+        self.pool(pool)
+        with self._machine_lock(vm):
+            guest = self._host.guest(vm)
+            if guest is None:
+                raise NotFound("there is no machine of this name", obj=vm, phase="mark")
+            element = guest.metadata(NAMESPACE) if is_machine_id(guest.uuid) else None
+            record = None if element is None else from_element(element)
+            if element is None or record is None or record.mark.id != guest.uuid or record.mark != expected:
+                raise MarkChanged("its mark is no longer the expected one", obj=vm, phase="mark")
+            guest.set_metadata(with_mark(element, mark), NAMESPACE, PREFIX)
+
+    # -- readiness
+
+    def readiness(self, pool: str, vms: Sequence[str]) -> Mapping[str, Readiness]:
+        return judge(self._host, self.pool(pool), vms, self._record_of)
+
+    def _record_of(self, guest: Guest) -> MachineRecord | None:
+        with self._lock:
+            known = self._records.get(guest.uuid)
+        if known is None:
+            try:
+                known = read_record(guest)
+            except NotFound:
+                return None
+            if known is not None:
+                with self._lock:
+                    self._records[guest.uuid] = known
+        return known
+
+    # -- the rest
+
+    def close(self) -> None:
+        self._unchecked_host.close()
+
+    @property
+    def _host(self) -> Host:
+        """The host, once it is known to be this machine."""
+        with self._lock:
+            if not self._local:
+                self._refuse_other_machine()
+                self._local = True
+            return self._unchecked_host
+
+    def _refuse_other_machine(self) -> None:
+        host = self._unchecked_host
+        if not remote_name(host.uri):
+            return
+        theirs, ours = host.hostname(), socket.gethostname()
+        if theirs.partition(".")[0].lower() != ours.partition(".")[0].lower():
+            hint = f"run this on {theirs} itself (an inventory host of its own) with uri qemu:///system: disks are made where the guests run"
+            raise InvalidSpec([f"uri: {host.uri} leads to the host {theirs}, and this runs on {ours}; {hint}"])
+
+    def _machine_lock(self, vm: str) -> AbstractContextManager[object]:
+        """Whoever changes a mark or removes a machine holds it: libvirt itself cannot compare and set."""
+        return self._file_lock(self.layout.machine_lock(vm), Deadline.after(self.clock, _MARK_SECONDS))
+
+    def _file_lock(self, path: str, deadline: Deadline) -> FileLock:
+        with naming_storage_errors(path, "lock"):
+            make_directories(os.path.dirname(path))
+        return FileLock(path, self.clock, deadline)

@@ -1,0 +1,95 @@
+# Copyright (c) 2026, poolwright.virt contributors
+# BSD-2-Clause license (see LICENSES/BSD-2-Clause.txt)
+# SPDX-License-Identifier: BSD-2-Clause
+
+"""Removing a machine with all that is its own and nothing else; what is interrupted is finished by the next call."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import xml.etree.ElementTree as ET  # what is parsed comes from libvirtd, which runs as root
+
+from ansible_collections.poolwright.virt.plugins.module_utils.errors import NotFound
+from ansible_collections.poolwright.virt.plugins.module_utils.images.scratch import sweep
+from ansible_collections.poolwright.virt.plugins.module_utils.libvirt.guest import Guest
+from ansible_collections.poolwright.virt.plugins.module_utils.libvirt.host import Host
+from ansible_collections.poolwright.virt.plugins.module_utils.providers.libvirt_machines.create import SEED_NAME
+from ansible_collections.poolwright.virt.plugins.module_utils.providers.libvirt_machines.layout import Layout, tail_of
+from ansible_collections.poolwright.virt.plugins.module_utils.providers.libvirt_machines.record import NAMESPACE, PREFIX, MachineRecord, with_mark
+from ansible_collections.poolwright.virt.plugins.module_utils.providers.marks import MarkState
+
+_OWN_FILES = ("root.qcow2", "root.raw", SEED_NAME)
+
+
+def remove_machine(host: Host, guest: Guest, element: ET.Element, record: MachineRecord) -> list[str]:
+    """Mark, stop, remove files, undefine: the domain with its mark goes last, so no file is ever without one.
+
+    :param element: the metadata that ``record`` was read from.
+    :return: what had to stay, in words.
+    """
+    if record.mark.state is not MarkState.DESTROYING:
+        guest.set_metadata(with_mark(element, record.mark.as_state(MarkState.DESTROYING)), NAMESPACE, PREFIX)
+    if not guest.is_persistent():
+        # Undefined by somebody while it ran: it would vanish as it stops, and leave its files without a mark.
+        host.define_text(guest.xml(), guest.name)
+    guest.destroy()
+    left = remove_files(record)
+    guest.undefine()
+    return left
+
+
+def remove_files(record: MachineRecord) -> list[str]:
+    """Remove a machine's disks, seed, temporary files and directories; returns what is not ours and had to stay, in words."""
+    for disk in record.disks:
+        disk.place().remove()
+    return clear_directory(record.directory, [record.seed] if record.seed else [])
+
+
+def clear_directory(directory: str, paths: list[str]) -> list[str]:
+    """Remove these files, what dead runs left beside them, and the directory with its parent once they are empty."""
+    for path in paths:
+        with contextlib.suppress(FileNotFoundError):
+            os.unlink(path)
+    sweep(directory)
+    try:
+        foreign = sorted(os.listdir(directory))
+    except FileNotFoundError:
+        foreign = []
+    if foreign:
+        return [f"{directory} was kept: it holds {', '.join(foreign[:5])}, which are not the machine's own"]
+    for empty in (directory, os.path.dirname(directory)):
+        with contextlib.suppress(OSError):
+            os.rmdir(empty)
+    return []
+
+
+def clear_predecessors(host: Host, layout: Layout, pool: str, vm: str, machine_id: str) -> list[str]:
+    """Remove the files of machines of this name whose domains somebody undefined; returns what had to stay, in words.
+
+    Costs a call only where there are such files: then no domain may use them under another name.
+    """
+    pool_directory = layout.pool_directory(pool)
+    try:
+        names = [name for name in os.listdir(pool_directory) if name.rpartition(".")[0] == vm and name.rpartition(".")[2] != tail_of(machine_id)]
+    except FileNotFoundError:
+        return []
+    if not names:
+        return []
+    guests = [domain.guest for domain in host.domains()]
+    left = []
+    for directory in (os.path.join(pool_directory, name) for name in names):
+        user = next((guest.name for guest in guests if _uses(guest, directory)), "")
+        if user:
+            left.append(f"{directory} was kept: the domain {user} uses it")
+        else:
+            left += clear_directory(directory, [os.path.join(directory, name) for name in _OWN_FILES])
+    return left
+
+
+def _uses(guest: Guest, directory: str) -> bool:
+    try:
+        domain = ET.fromstring(guest.xml())  # noqa: S314
+    except NotFound:
+        return False
+    return any(value == directory or value.startswith(f"{directory}/") for element in domain.iter() for value in element.attrib.values())

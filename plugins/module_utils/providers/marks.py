@@ -1,0 +1,109 @@
+# Copyright (c) 2026, poolwright.virt contributors
+# BSD-2-Clause license (see LICENSES/BSD-2-Clause.txt)
+# SPDX-License-Identifier: BSD-2-Clause
+
+"""The mark a machine carries: to whom it belongs and how far it has come.
+
+The mark is written in the call that makes the machine, so there is no moment at which a machine of ours exists unmarked.
+What carries no mark of ours is never touched.
+"""
+
+from __future__ import annotations
+
+import enum
+import secrets
+import uuid
+from dataclasses import dataclass, replace
+from typing import Any
+
+# RFC 9562 leaves the bits of a version 8 UUID to its maker: the first 48 say whose machine this is, so that a listing
+# which shows UUIDs tells ours from foreign machines without a further call for each.
+_ID_PREFIX = b"pwvirt"
+
+
+class MarkState(str, enum.Enum):
+    """How far a machine has come."""
+
+    CREATING = "creating"  # made, or being made; not yet seen ready
+    READY = "ready"  # was seen ready once
+    DESTROYING = "destroying"  # its removal has begun
+
+
+@dataclass(frozen=True)
+class Lease:
+    """A machine handed out to somebody; ``until`` is in seconds since the epoch, None for no end."""
+
+    id: str
+    until: float | None = None
+
+    def holds(self, now: float) -> bool:
+        return self.until is None or self.until > now
+
+
+@dataclass(frozen=True)
+class Mark:
+    """Ownership and state of one machine, kept on the machine itself.
+
+    ``id`` is new for each machine made, so two machines that held the same slot one after the other differ in it.
+    ``image`` names for people what the machine was made from; ``created_at`` is in seconds since the epoch.
+    """
+
+    pool: str
+    slot: int
+    id: str
+    spec_hash: str
+    image: str
+    created_at: float
+    state: MarkState = MarkState.CREATING
+    lease: Lease | None = None
+
+    def as_state(self, state: MarkState) -> Mark:
+        return replace(self, state=state)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain strings and numbers, for a store or for XML attributes; ``from_dict`` reads them back."""
+        data: dict[str, Any] = {
+            "pool": self.pool,
+            "slot": self.slot,
+            "id": self.id,
+            "spec_hash": self.spec_hash,
+            "image": self.image,
+            "created_at": self.created_at,
+            "state": self.state.value,
+        }
+        if self.lease is not None:
+            data["lease"] = self.lease.id
+            if self.lease.until is not None:
+                data["lease_until"] = self.lease.until
+        return data
+
+    @classmethod
+    def from_dict(cls, data: dict[str, Any]) -> Mark:
+        """:raises KeyError, ValueError: the data is no mark."""
+        lease = None
+        if data.get("lease"):
+            until = data.get("lease_until")
+            lease = Lease(str(data["lease"]), None if until is None else float(until))
+        return cls(
+            pool=str(data["pool"]),
+            slot=int(data["slot"]),
+            id=str(data["id"]),
+            spec_hash=str(data["spec_hash"]),
+            image=str(data["image"]),
+            created_at=float(data["created_at"]),
+            state=MarkState(data["state"]),
+            lease=lease,
+        )
+
+
+def new_machine_id() -> str:
+    """A new machine's UUID (version 8), recognisable as ours by its first 48 bits."""
+    raw = bytearray(_ID_PREFIX + secrets.token_bytes(10))
+    raw[6] = 0x80 | (raw[6] & 0x0F)
+    raw[8] = 0x80 | (raw[8] & 0x3F)
+    return str(uuid.UUID(bytes=bytes(raw)))
+
+
+def is_machine_id(value: str) -> bool:
+    """Whether a UUID was made by ``new_machine_id``."""
+    return value.lower().startswith(f"{_ID_PREFIX[:4].hex()}-{_ID_PREFIX[4:].hex()}-8")

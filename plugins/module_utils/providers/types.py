@@ -1,0 +1,149 @@
+# Copyright (c) 2026, poolwright.virt contributors
+# BSD-2-Clause license (see LICENSES/BSD-2-Clause.txt)
+# SPDX-License-Identifier: BSD-2-Clause
+
+"""What a provider is told and what it answers: plain frozen data, never an object of a hypervisor's library."""
+
+from __future__ import annotations
+
+import enum
+import re
+from dataclasses import dataclass, field
+
+from ansible_collections.poolwright.virt.plugins.module_utils.images.source import ImageSource
+from ansible_collections.poolwright.virt.plugins.module_utils.providers.marks import Mark
+
+
+class Power(str, enum.Enum):
+    """A machine's power state as the hypervisor reports it."""
+
+    RUNNING = "running"
+    OFF = "off"
+    PAUSED = "paused"
+    CRASHED = "crashed"
+    UNKNOWN = "unknown"
+
+
+@dataclass(frozen=True)
+class DiskSpec:
+    """A machine's root disk. ``size_gb`` None keeps the image's own size; ``location`` "" is the provider's default."""
+
+    backend: str = "qcow2"
+    size_gb: float | None = None
+    location: str = ""
+
+
+@dataclass(frozen=True)
+class NetworkSpec:
+    """One network card: on a network of the hypervisor, or on a bridge of the host."""
+
+    network: str = ""
+    bridge: str = ""
+    model: str = "virtio"
+
+
+@dataclass(frozen=True)
+class SeedSpec:
+    """cloud-init's NoCloud data. Not shown by repr: user data commonly holds secrets."""
+
+    user_data: str = field(default="", repr=False)
+    network_config: str = field(default="", repr=False)
+    ssh_keys: tuple[str, ...] = ()
+    hostname: str = ""  # may hold {name}, which becomes the slot's name
+
+    @property
+    def wanted(self) -> bool:
+        return bool(self.user_data or self.network_config or self.ssh_keys or self.hostname)
+
+
+@dataclass(frozen=True)
+class MachineSpec:
+    """What each machine of a pool is. ``memory_mb`` is in MiB. ``image`` is None only where nothing will be made."""
+
+    image: ImageSource | None = None
+    cpus: int = 1
+    memory_mb: int = 1024
+    disk: DiskSpec = DiskSpec()
+    networks: tuple[NetworkSpec, ...] = ()
+    seed: SeedSpec = SeedSpec()
+    power_on: bool = True
+
+
+class Check(str, enum.Enum):
+    """What has to be seen before a machine counts as ready; each includes the ones before it."""
+
+    NONE = "none"
+    RUNNING = "running"
+    IP = "ip"
+    TCP = "tcp"
+
+
+@dataclass(frozen=True)
+class ReadyCheck:
+    """``timeout`` bounds a new machine's way to readiness, ``grace`` how long one that was ready may stay silent (seconds)."""
+
+    check: Check = Check.RUNNING
+    port: int = 22
+    timeout: float = 300.0
+    grace: float = 10.0
+    interval: float = 0.5
+
+
+@dataclass(frozen=True)
+class PoolTemplate:
+    """A pool as a provider knows it: how its machines are named and what each of them is."""
+
+    name: str
+    prefix: str
+    machine: MachineSpec
+    ready: ReadyCheck = ReadyCheck()
+
+    def vm_name(self, slot: int) -> str:
+        return f"{self.prefix}-{slot}"
+
+    def slot_of(self, name: str) -> int | None:
+        """The slot that a machine of this name holds, None for any other name."""
+        found = re.fullmatch(re.escape(self.prefix) + r"-([1-9][0-9]*)", name)
+        return int(found.group(1)) if found else None
+
+
+@dataclass(frozen=True)
+class Machine:
+    """One machine as observed. ``mark`` None: it is not ours. ``broken`` says what it has lost, "" if nothing."""
+
+    name: str
+    power: Power
+    mark: Mark | None = None
+    host: str = ""
+    ip: str = ""
+    broken: str = ""
+
+
+@dataclass(frozen=True)
+class Readiness:
+    """Whether a machine passes its pool's check; ``reason`` says what was seen instead."""
+
+    ready: bool
+    ip: str = ""
+    reason: str = ""
+
+
+@dataclass(frozen=True)
+class MigrationTimings:
+    """Seconds a migration took and where from and to."""
+
+    source: str
+    target: str
+    seconds: float
+
+
+@dataclass(frozen=True)
+class Capabilities:
+    """What a provider can do, declared rather than discovered by failure."""
+
+    checks: frozenset[Check]
+    backends: frozenset[str]
+    disks: bool = False
+    snapshots: bool = False
+    migration: bool = False
+    seed: bool = False

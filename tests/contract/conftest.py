@@ -1,0 +1,148 @@
+# Copyright (c) 2026, poolwright.virt contributors
+# BSD-2-Clause license (see LICENSES/BSD-2-Clause.txt)
+# SPDX-License-Identifier: BSD-2-Clause
+
+"""The contract cases, run on every lab that ``--lab`` names. A lab that is not known or cannot be started is a failure."""
+
+from __future__ import annotations
+
+import importlib
+from collections.abc import Generator, Iterator, Mapping
+from pathlib import Path
+
+import pytest
+
+from ansible_collections.poolwright.virt.tests.contract.labs.base import Ability, Lab, LabFailed
+from ansible_collections.poolwright.virt.tests.contract.staging import Stage
+
+# The lab's class by the name it has on the command line; a lab's libraries are only imported when it is asked for.
+LABS = {
+    "dummy": ("dummy", "DummyLab"),
+    "libvirt_test": ("libvirt_test", "LibvirtTestLab"),
+    "libvirt_qemu": ("libvirt_qemu", "LibvirtQemuLab"),
+}
+# Labs are no tests, whatever their files are called.
+collect_ignore_glob = ["labs/*"]
+
+PACKAGE = "ansible_collections.poolwright.virt.tests.contract.labs"
+
+OUTCOMES: pytest.StashKey[dict[tuple[str, str], str]] = pytest.StashKey()
+CHOSEN: pytest.StashKey[dict[str, type[Lab]]] = pytest.StashKey()
+
+
+def lab_class(name: str) -> type[Lab]:
+    if name not in LABS:
+        raise pytest.UsageError(f"--lab: there is no lab {name!r}; known are {', '.join(LABS)}")
+    module, class_name = LABS[name]
+    try:
+        found = getattr(importlib.import_module(f"{PACKAGE}.{module}"), class_name)
+    except (ImportError, AttributeError) as exc:
+        raise pytest.UsageError(f"--lab: the lab {name} cannot be used here: {exc}") from exc
+    if not (isinstance(found, type) and issubclass(found, Lab)):
+        raise pytest.UsageError(f"--lab: {PACKAGE}.{module}.{class_name} is no lab")
+    return found
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption("--lab", default="dummy", help=f"labs to run the contract on, with commas between: {', '.join(LABS)} (default: dummy)")
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    config.addinivalue_line("markers", "can(capability): the case is for providers that declare it: disks, snapshots, migration")
+    config.addinivalue_line("markers", "cannot(capability): the case is for providers that do not declare it")
+    config.addinivalue_line("markers", "staged(ability, ...): the case needs labs that can stage it")
+    names = [name.strip() for name in config.getoption("--lab").split(",") if name.strip()]
+    if not names:
+        raise pytest.UsageError(f"--lab: name one or more of {', '.join(LABS)}")
+    config.stash[CHOSEN] = {name: lab_class(name) for name in names}
+    config.stash[OUTCOMES] = {}
+
+
+def labs_of(config: pytest.Config) -> dict[str, type[Lab]]:
+    return config.stash[CHOSEN]
+
+
+def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    if "stage" in metafunc.fixturenames:
+        metafunc.parametrize("stage", list(labs_of(metafunc.config)), indirect=True)
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Drop the cases that do not concern a lab: by what its provider declares and by what it can stage."""
+    kept = [item for item in items if concerns(config, item)]
+    config.hook.pytest_deselected(items=[item for item in items if item not in kept])
+    items[:] = kept
+
+
+def concerns(config: pytest.Config, item: pytest.Item) -> bool:
+    lab = labs_of(config).get(lab_of(item))
+    if lab is None:
+        return True
+    declared = [getattr(lab.declared, mark.args[0]) for mark in item.iter_markers("can")]
+    undeclared = [not getattr(lab.declared, mark.args[0]) for mark in item.iter_markers("cannot")]
+    staged = [isinstance(ability, Ability) and ability in lab.abilities for mark in item.iter_markers("staged") for ability in mark.args]
+    return all(declared + undeclared + staged)
+
+
+def lab_of(item: pytest.Item) -> str:
+    callspec = getattr(item, "callspec", None)
+    return str(callspec.params.get("stage", "")) if callspec is not None else ""
+
+
+@pytest.fixture
+def stage(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Stage]:
+    """A started lab with helpers for the cases, cleaned up afterwards."""
+    chosen = labs_of(request.config)[request.param]
+    folder = tmp_path / "lab"
+    folder.mkdir()
+    lab = chosen(folder, chosen.make_clock())
+    try:
+        lab.start()
+    except LabFailed as exc:
+        lab.cleanup()
+        pytest.fail(f"the lab {lab.name} cannot be started: {exc}", pytrace=False)
+    running = Stage(lab)
+    try:
+        yield running
+    finally:
+        running.end()
+        lab.cleanup()
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(item: pytest.Item) -> Generator[None, pytest.TestReport, pytest.TestReport]:
+    report = yield
+    lab = lab_of(item)
+    if lab:
+        outcomes = item.config.stash[OUTCOMES]
+        key = (str(getattr(item, "originalname", item.name)), lab)
+        if report.failed or (report.when == "call" and outcomes.get(key) != "failed"):
+            outcomes[key] = "failed" if report.failed else str(report.outcome)
+    return report
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: pytest.Config) -> None:
+    """Cases by labs; a hyphen where a case does not concern a lab."""
+    outcomes, labs = config.stash[OUTCOMES], list(labs_of(config))
+    cases = list(dict.fromkeys(case for case, _lab in outcomes))
+    if not cases:
+        return
+    width = max(len(sentence(case)) for case in cases)
+    terminalreporter.section("the provider contract, by lab")
+    terminalreporter.line(f"{'':{width}}  {'  '.join(f'{lab:12}' for lab in labs)}".rstrip())
+    for case in cases:
+        row = "  ".join(f"{outcomes.get((case, lab), '-'):12}" for lab in labs)
+        terminalreporter.line(f"{sentence(case):{width}}  {row}".rstrip())
+    totals = "  ".join(f"{counted(outcomes, lab):12}" for lab in labs)
+    terminalreporter.line(f"{f'{len(cases)} cases':{width}}  {totals}".rstrip())
+
+
+def counted(outcomes: Mapping[tuple[str, str], str], lab: str) -> str:
+    """``84 passed`` or ``2 failed``."""
+    seen = [outcome for (_case, where), outcome in outcomes.items() if where == lab]
+    failed = sum(outcome != "passed" for outcome in seen)
+    return f"{failed} failed" if failed else f"{len(seen)} passed"
+
+
+def sentence(case: str) -> str:
+    return case.removeprefix("test_").replace("_", " ")

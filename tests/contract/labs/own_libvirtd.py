@@ -1,0 +1,127 @@
+# Copyright (c) 2026, poolwright.virt contributors
+# BSD-2-Clause license (see LICENSES/BSD-2-Clause.txt)
+# SPDX-License-Identifier: BSD-2-Clause
+
+"""A libvirtd of one's own, beside any other on the machine: it can be killed, and its domains are nobody else's.
+
+It runs in a mount namespace in which its directories lie over the system's; only the network is shared. Needs root.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import shutil
+import signal
+import subprocess
+import tempfile
+import time
+from pathlib import Path
+
+from ansible_collections.poolwright.virt.tests.contract.labs.base import LabFailed
+
+_DIRECTORIES = {
+    "run": "/run/libvirt",
+    "lib": "/var/lib/libvirt",
+    "etc": "/etc/libvirt",
+    "log": "/var/log/libvirt",
+    "cache": "/var/cache/libvirt",
+}
+_QEMU_CONF = 'user = "root"\ngroup = "root"\nsecurity_driver = "none"\nnamespaces = []\nstdio_handler = "file"\n'
+_START_SECONDS = 30.0
+NETWORK = "default"
+
+
+class OwnLibvirtd:
+    """:raises LabFailed: libvirt is not installed, or this is not run by root."""
+
+    def __init__(self) -> None:
+        missing = [tool for tool in ("libvirtd", "virsh", "qemu-img", "unshare", "ip") if shutil.which(tool) is None]
+        if missing or os.geteuid() != 0:
+            raise LabFailed(f"missing: {', '.join(missing)}" if missing else "it has to be run by root")
+        # Short: the path of a UNIX socket has 107 characters at most.
+        self.folder = Path(tempfile.mkdtemp(prefix="pwlab."))
+        self._daemon: subprocess.Popen[bytes] | None = None
+        for name in _DIRECTORIES:
+            (self.folder / name).mkdir()
+        (self.folder / "etc" / "qemu").mkdir()
+        (self.folder / "etc" / "libvirtd.conf").write_text('unix_sock_rw_perms = "0700"\nauth_unix_rw = "none"\n')
+        (self.folder / "etc" / "qemu.conf").write_text(_QEMU_CONF)
+        self._network_defined = False
+
+    @property
+    def socket(self) -> Path:
+        return self.folder / "run" / "libvirt-sock"
+
+    @property
+    def uri(self) -> str:
+        return f"qemu+unix:///system?socket={self.socket}"
+
+    def start(self) -> None:
+        """Start the daemon, again if it was killed, with the network ``default`` active."""
+        for end in ("libvirtd.pid",):
+            (self.folder / end).unlink(missing_ok=True)
+        mounts = "".join(f"mount --bind '{self.folder}/{name}' {path}; " for name, path in _DIRECTORIES.items())
+        script = f"set -e; {mounts}exec libvirtd --pid-file '{self.folder}/libvirtd.pid'"
+        with open(self.folder / "libvirtd.log", "ab") as log:
+            self._daemon = subprocess.Popen(
+                ["unshare", "--mount", "--propagation", "private", "bash", "-c", script],
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=log,
+                start_new_session=True,
+            )
+        until = time.monotonic() + _START_SECONDS
+        while subprocess.run([*self._virsh(), "uri"], capture_output=True, check=False).returncode != 0:
+            if time.monotonic() > until or self._daemon.poll() is not None:
+                said = (self.folder / "libvirtd.log").read_text(errors="replace")
+                raise LabFailed(f"libvirtd does not answer: {said[-500:]}")
+            time.sleep(0.05)
+        if not self._network_defined:
+            self._define_network()
+
+    def kill(self) -> None:
+        """SIGKILL; guests and the network go on."""
+        assert self._daemon is not None
+        self._daemon.kill()
+        self._daemon.wait()
+
+    def stop(self) -> None:
+        """End the daemon with all its guests and its network. Never raises; may be called twice."""
+        if self._daemon is not None and self._daemon.poll() is None:
+            names = self.virsh("list", "--name", check=False).split()
+            for name in names:
+                self.virsh("destroy", name, check=False)
+            self.virsh("net-destroy", NETWORK, check=False)
+            self._daemon.terminate()
+            with contextlib.suppress(subprocess.TimeoutExpired):
+                self._daemon.wait(20)
+            self._daemon.kill()
+            self._daemon.wait()
+        self._daemon = None
+        for pidfile in [*self.folder.glob("run/qemu/*.pid"), *self.folder.glob("run/network/*.pid")]:
+            with contextlib.suppress(OSError, ValueError):
+                os.kill(int(pidfile.read_text()), signal.SIGKILL)
+        shutil.rmtree(self.folder, ignore_errors=True)
+
+    def virsh(self, *arguments: str, check: bool = True, stdin: str = "") -> str:
+        done = subprocess.run([*self._virsh(), *arguments], input=stdin, capture_output=True, text=True, check=False)
+        assert not check or done.returncode == 0, f"virsh {' '.join(arguments)}: {done.stderr}"
+        return done.stdout.strip()
+
+    def _virsh(self) -> list[str]:
+        return ["virsh", "--quiet", "--connect", self.uri]
+
+    def _define_network(self) -> None:
+        routes = subprocess.run(["ip", "-4", "route", "show"], capture_output=True, text=True, check=True).stdout
+        third = next(number for number in range(200, 250) if f"192.168.{number}." not in routes)
+        # No spanning tree and no ping before an address is offered: both only cost time here.
+        xml = f"""
+<network xmlns:dnsmasq='http://libvirt.org/schemas/network/dnsmasq/1.0'>
+  <name>{NETWORK}</name><bridge name='pwlab{third}' stp='off' delay='0'/>
+  <ip address='192.168.{third}.1' netmask='255.255.255.0'><dhcp><range start='192.168.{third}.2' end='192.168.{third}.254'/></dhcp></ip>
+  <dnsmasq:options><dnsmasq:option value='no-ping'/></dnsmasq:options>
+</network>"""
+        self.virsh("net-define", "/dev/stdin", stdin=xml)
+        self.virsh("net-start", NETWORK)
+        self._network_defined = True

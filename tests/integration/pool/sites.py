@@ -1,0 +1,117 @@
+# Copyright (c) 2026, poolwright.virt contributors
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""Where the pool cases run: a hypervisor, the parameters that name it to ``vm_pool``, and hands to break things with."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+import threading
+from pathlib import Path
+from typing import Any
+
+from ansible_collections.poolwright.virt.plugins.module_utils.clock import Clock
+from ansible_collections.poolwright.virt.plugins.module_utils.errors import VirtError
+from ansible_collections.poolwright.virt.plugins.module_utils.pool.request import converge_with, read_with
+from ansible_collections.poolwright.virt.tests.contract.labs.base import Lab
+from ansible_collections.poolwright.virt.tests.contract.labs.dummy import DummyLab
+
+DRIVER = Path(__file__).with_name("driver.py")
+RUN_DEFAULTS: dict[str, Any] = {
+    "state": "present",
+    "all_pools": False,
+    "max_parallel": 4,
+    "max_delete": None,
+    "keep_failed": False,
+    "timeout": 900.0,
+    "lock_timeout": 300.0,
+}
+
+
+class Site:
+    """A lab and the module parameters for it. ``pool`` is the declaration of a pool ``ci`` of the lab's machines."""
+
+    def __init__(self, lab: Lab, connection: dict[str, Any], pool: dict[str, Any], mutating: frozenset[str]) -> None:
+        self.lab = lab
+        self.connection = connection
+        self.pool = pool
+        self.mutating = mutating
+
+    def params(self, *pools: dict[str, Any], **run: Any) -> dict[str, Any]:
+        return {**self.connection, **RUN_DEFAULTS, "pools": list(pools), **run}
+
+    def ci(self, size: int, **more: Any) -> dict[str, Any]:
+        return {**self.pool, "name": "ci", "size": size, **more}
+
+    def run(self, *pools: dict[str, Any], check: bool = False, **run: Any) -> dict[str, Any]:
+        """One run in this process, with the result the module would return."""
+        return converge_with(self.params(*pools, **run), check, threading.Event())
+
+    def refused(self, *pools: dict[str, Any], check: bool = False, **run: Any) -> VirtError:
+        """The error of a run that must touch nothing."""
+        before = self.snapshot()
+        try:
+            self.run(*pools, check=check, **run)
+        except VirtError as exc:
+            assert self.snapshot() == before
+            return exc
+        raise AssertionError("the run was not refused")
+
+    def read(self, *pools: dict[str, Any]) -> dict[str, Any]:
+        return read_with({**self.connection, "pools": list(pools)})
+
+    def start(self, *pools: dict[str, Any], kill_at_call: int = 0, **run: Any) -> subprocess.Popen[str]:
+        """A run in a process of its own, which kills itself when it makes its n-th call to the provider."""
+        request = json.dumps({"params": self.params(*pools, **run), "kill_at_call": kill_at_call})
+        environment = {**os.environ, "PYTHONPATH": os.pathsep.join(entry for entry in sys.path if entry)}
+        child = subprocess.Popen([sys.executable, str(DRIVER)], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, env=environment)
+        assert child.stdin is not None
+        child.stdin.write(request)
+        child.stdin.close()
+        return child
+
+    def mutations(self, result: dict[str, Any]) -> dict[str, int]:
+        return {name: number for name, number in result["stats"]["calls"].items() if name in self.mutating}
+
+    def snapshot(self) -> dict[str, str]:
+        return {name: self.lab.fingerprint(name) for name in sorted(self.lab.machines())}
+
+    def assert_exact(self, size: int) -> None:
+        """The pool is ci-1..ci-size, all ready, and nothing is left of anything else."""
+        result = self.run(self.ci(size), check=True)
+        assert result["actions"] == []
+        machines = result["pools"]["ci"]["machines"]
+        assert [machine["name"] for machine in machines] == [f"ci-{slot}" for slot in range(1, size + 1)]
+        assert {machine["state"] for machine in machines} <= {"ready"}
+        assert self.lab.leftovers() == []
+
+
+def finished(child: subprocess.Popen[str]) -> dict[str, Any]:
+    """The result of a run in another process, which must have ended well."""
+    assert child.stdout is not None
+    told = child.stdout.read()
+    child.stdout.close()
+    assert child.wait() == 0, told
+    return dict(json.loads(told))
+
+
+def killed(child: subprocess.Popen[str]) -> bool:
+    """Wait for a run that was to be killed; False if it was done before."""
+    assert child.stdout is not None
+    child.stdout.read()
+    child.stdout.close()
+    return child.wait() == -9
+
+
+def dummy_site(folder: Path, dummy: dict[str, Any] | None = None) -> Site:
+    from ansible_collections.poolwright.virt.plugins.module_utils.providers.dummy import MUTATING
+
+    lab = DummyLab(folder, Clock())
+    lab.start()
+    connection = {"provider": "dummy", "path": str(folder / "dummy.sqlite"), "dummy": dummy or {}}
+    pool = {"memory_mb": 64, "networks": [{"network": "default"}], "ready": {"check": "tcp", "timeout": 30.0, "grace": 0.0, "interval": 0.05}}
+    return Site(lab, connection, pool, MUTATING)

@@ -1,0 +1,77 @@
+# Copyright (c) 2026, poolwright.virt contributors
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""Runs that are killed, and runs side by side: one more run gives exactly the declared machines, and nothing is left."""
+
+from __future__ import annotations
+
+import random
+import time
+
+import pytest
+
+from ansible_collections.poolwright.virt.tests.integration.pool.sites import dummy_site, finished, killed
+
+POINTS = 25
+
+
+@pytest.mark.parametrize("point", range(POINTS))
+def test_a_fill_killed_at_any_call_is_completed_by_one_more_run(tmp_path, point: int) -> None:
+    site = dummy_site(tmp_path, {"delays": {"create": [0.0, 0.01], "boot": 0.05}, "seed": point})
+    size = 5
+    calls = sum(site.run(site.ci(size), check=True)["stats"]["calls"].values()) + 6 * size
+    at = random.Random(point).randint(1, calls)
+    killed(site.start(site.ci(size), kill_at_call=at, max_parallel=1 + point % 4))
+    mended = site.run(site.ci(size))
+    assert mended["failures"] == []
+    site.assert_exact(size)
+
+
+@pytest.mark.parametrize("point", range(10))
+def test_a_removal_killed_at_any_call_is_completed_by_one_more_run(tmp_path, point: int) -> None:
+    site = dummy_site(tmp_path)
+    site.run(site.ci(4))
+    killed(site.start(site.ci(0), kill_at_call=random.Random(point).randint(1, 14)))
+    assert site.run(site.ci(0))["failures"] == []
+    site.assert_exact(0)
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_a_fill_killed_at_any_moment_is_completed_by_one_more_run(tmp_path, seed: int) -> None:
+    site = dummy_site(tmp_path, {"delays": {"create": 0.1, "boot": 0.1}})
+    child = site.start(site.ci(6))
+    time.sleep(0.15 + random.Random(seed).random() * 0.5)
+    child.kill()
+    killed(child)
+    assert site.run(site.ci(6))["failures"] == []
+    site.assert_exact(6)
+
+
+@pytest.mark.parametrize("runs", [2, 4])
+def test_runs_side_by_side_make_the_pool_once(tmp_path, runs: int) -> None:
+    site = dummy_site(tmp_path, {"delays": {"create": 0.05, "boot": 0.05}})
+    results = [finished(child) for child in [site.start(site.ci(8)) for _run in range(runs)]]
+    assert [result["failures"] for result in results] == [[]] * runs
+    assert sorted(name for result in results for name in result["pools"]["ci"]["created"]) == [f"ci-{slot}" for slot in range(1, 9)]
+    site.assert_exact(8)
+
+
+def test_runs_for_different_pools_do_not_wait_for_each_other(tmp_path) -> None:
+    site = dummy_site(tmp_path, {"delays": {"create": 0.3}})
+    one, other = site.start(site.ci(2)), site.start({**site.pool, "name": "demo", "size": 2})
+    assert finished(one)["failures"] == finished(other)["failures"] == []
+
+
+def test_a_run_told_to_stop_ends_in_order_and_the_next_goes_on(tmp_path) -> None:
+    site = dummy_site(tmp_path, {"delays": {"create": 0.2}})
+    child = site.start(site.ci(10), max_parallel=2)
+    while not site.lab.machines():
+        time.sleep(0.02)
+    child.terminate()
+    result = finished(child)
+    assert result["failures"]
+    assert set(result["pools"]["ci"]["untouched"].values()) == {"the run was told to stop"}
+    assert {machine["state"] for machine in result["pools"]["ci"]["machines"]} <= {"ready", "booting"}
+    assert site.run(site.ci(10))["failures"] == []
+    site.assert_exact(10)

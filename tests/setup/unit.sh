@@ -1,0 +1,18 @@
+#!/usr/bin/env bash
+# Copyright (c) 2026, poolwright.virt contributors
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+# unit.sh [PYTEST ARGUMENT...]: the unit tests, on the oldest and on the newest Python of this machine.
+
+# shellcheck source=tests/setup/common.sh
+. "$(dirname "$0")/common.sh"
+
+"${SETUP}/packages.sh" qemu-utils
+"${SETUP}/collection.sh" link >/dev/null
+cd "${ROOT}"
+"${SETUP}/python.sh" list | sed -n '1p;1!{$p}' | while read -r version python; do
+    venv="$("${SETUP}/venv.sh" "unit-${version}" "${python}" unit)"
+    say "unit tests on Python ${version}"
+    "${venv}/bin/python" -m pytest tests/unit "$@" </dev/null
+done

@@ -1,0 +1,72 @@
+# Copyright (c) 2026, poolwright.virt contributors
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""Running tools: what comes back, and what is said when it does not."""
+
+from __future__ import annotations
+
+import sys
+
+import pytest
+
+from ansible_collections.poolwright.virt.plugins.module_utils.errors import DeadlineExceeded, MissingDependency, ToolFailed
+from ansible_collections.poolwright.virt.plugins.module_utils.process import Limits, find_tool, run_tool
+
+
+def python(program: str, timeout: float = 30, limits: Limits | None = None) -> str:
+    return run_tool([sys.executable, "-c", program], timeout=timeout, phase="test", obj="thing", limits=limits)
+
+
+def test_standard_output_comes_back_whatever_bytes_it_has() -> None:
+    assert python("import os; os.write(1, b'a\\xffb')") == "a\ufffdb"
+
+
+def test_no_shell_reads_the_arguments() -> None:
+    assert run_tool(["echo", "$HOME; ls *"], timeout=5, phase="test") == "$HOME; ls *\n"
+
+
+def test_a_failure_carries_the_tools_own_words() -> None:
+    with pytest.raises(ToolFailed, match=r"thing: .* ended with status 3: no room") as caught:
+        python("import sys; sys.stderr.write('no room\\n'); sys.exit(3)")
+    assert (caught.value.phase, caught.value.obj) == ("test", "thing")
+
+
+def test_standard_output_speaks_where_standard_error_is_silent() -> None:
+    with pytest.raises(ToolFailed, match="status 1: said here"):
+        python("import sys; print('said here'); sys.exit(1)")
+
+
+def test_a_tool_that_runs_too_long_is_stopped() -> None:
+    with pytest.raises(DeadlineExceeded, match="was stopped"):
+        python("import time; time.sleep(60)", timeout=0.3)
+
+
+def test_a_missing_tool_is_named_with_its_package() -> None:
+    with pytest.raises(MissingDependency, match="install the package some-package"):
+        find_tool("no-such-tool", "some-package")
+    with pytest.raises(MissingDependency, match="no-such-tool"):
+        run_tool(["no-such-tool"], timeout=5, phase="test")
+
+
+def test_memory_is_limited() -> None:
+    with pytest.raises(ToolFailed, match="MemoryError"):
+        python("bytearray(1 << 30)", limits=Limits(address_space=1 << 29))
+    assert python("print(len(bytearray(1 << 20)))", limits=Limits()) == "1048576\n"
+
+
+def test_processor_time_is_limited() -> None:
+    with pytest.raises(ToolFailed, match="status -"):
+        python("while True: pass", limits=Limits(cpu_seconds=1))
+
+
+def test_tools_get_nothing_of_the_controllers_environment(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("SECRET", "s3cret")
+    monkeypatch.setenv("LANG", "de_DE.UTF-8")
+    said = python("import os; print(sorted(os.environ))")
+    assert "SECRET" not in said
+    assert "LANG'" not in said
+
+
+def test_standard_input_is_closed_to_tools() -> None:
+    assert python("import sys; print(len(sys.stdin.read()))") == "0\n"
