@@ -48,6 +48,7 @@ _value:
   elements: dict
 """
 
+import math
 import re
 from collections.abc import Mapping, Sequence
 from fractions import Fraction
@@ -79,9 +80,9 @@ def pool_share(pools: Sequence[Mapping[str, Any]], host: str, weights: Mapping[s
 def _on_host(pool: Mapping[str, Any], label: str, before: Fraction, after: Fraction) -> dict[str, Any]:
     here = {**pool, "prefix": f"{pool.get('prefix') or pool['name']}-{label}"}
     if pool.get("size") is not None:
-        # The hosts lie end to end on a line as long as the pool; a host has the machines whose ends lie in its part.
+        # The hosts lie end to end on a line as long as the pool; a host has the machines that begin in its part.
         size = int(pool["size"])
-        here["size"] = int(size * after) - int(size * before)
+        here["size"] = math.ceil(size * after) - math.ceil(size * before)
     return here
 
 

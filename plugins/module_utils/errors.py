@@ -6,6 +6,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
+
 
 class VirtError(Exception):
     """Something that went wrong, said so that a person can mend it.
@@ -25,15 +28,26 @@ class VirtError(Exception):
         self.obj = obj
         self.phase = phase
         self.hint = hint
+        self.places: tuple[str, ...] = ()
 
     def __str__(self) -> str:
-        where = f"{self.obj}: " if self.obj else ""
+        where = [*self.places, *([self.obj] if self.obj and self.obj not in self.places else [])]
         tail = f" ({self.hint})" if self.hint else ""
-        return f"{where}{self.message}{tail}"
+        return f"{': '.join([*where, self.message])}{tail}"
 
     def as_dict(self) -> dict[str, str]:
         """``name, phase, code, message, hint``: the shape of a failure in a module's result."""
         return {"name": self.obj, "phase": self.phase, "code": self.code, "message": self.message, "hint": self.hint}
+
+
+@contextmanager
+def telling_where(place: str) -> Iterator[None]:
+    """Have errors from inside say in which part of the request their cause lies; the outermost place is told first."""
+    try:
+        yield
+    except VirtError as exc:
+        exc.places = (place, *exc.places)
+        raise
 
 
 class InvalidSpec(VirtError):

@@ -44,7 +44,7 @@ class Failure:
 
 @dataclass
 class PoolOutcome:
-    """What a run did to one pool, by machine name in the order it was done."""
+    """What a run did to one pool, by machine name."""
 
     done: dict[Kind, list[str]] = field(default_factory=lambda: defaultdict(list))
     failed: list[Failure] = field(default_factory=list)

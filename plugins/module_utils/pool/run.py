@@ -13,7 +13,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from ansible_collections.poolwright.virt.plugins.module_utils.clock import Clock, Deadline
-from ansible_collections.poolwright.virt.plugins.module_utils.errors import VirtError
+from ansible_collections.poolwright.virt.plugins.module_utils.errors import VirtError, telling_where
 from ansible_collections.poolwright.virt.plugins.module_utils.pool import difference, view
 from ansible_collections.poolwright.virt.plugins.module_utils.pool.condition import Condition, Observed
 from ansible_collections.poolwright.virt.plugins.module_utils.pool.execute import Executor, PoolOutcome
@@ -131,6 +131,7 @@ class _Run:
         if self._request.check_mode:
             return self._foretell(first, before)
         if not first.actions:
+            self._tidy(name for name, spec in self._specs.items() if not spec.present)
             return self._account(first, first, before, {name: PoolOutcome() for name in self._specs}, [])
         self._prepare(first)
         look, actions, outcomes = first, list(first.actions), {name: PoolOutcome() for name in self._specs}
@@ -145,7 +146,17 @@ class _Run:
             actions += look.actions
             for outcome in outcomes.values():
                 outcome.untouched.clear()
+        self._tidy(self._specs)
         return self._account(first, look, before, outcomes, actions)
+
+    def _tidy(self, pools: Iterable[str]) -> None:
+        """Housekeeping after a run that changes its pools anyway; one that finds all well changes nothing at all."""
+        with self._provider.stats.phase("tidy"):
+            for name in pools:
+                try:
+                    self._provider.tidy(name)
+                except VirtError as exc:
+                    self._provider.warnings.append(f"{name}: what removed machines left behind stays: {exc}")
 
     def _look(self) -> _Look:
         with self._provider.stats.phase("observe"):
@@ -173,12 +184,14 @@ class _Run:
     def _check(self, look: _Look) -> None:
         with self._provider.stats.phase("check"):
             for name, making in self._making(look).items():
-                self._provider.check(name, making, self._deadline)
+                with telling_where("pools"), telling_where(name):
+                    self._provider.check(name, making, self._deadline)
 
     def _prepare(self, look: _Look) -> None:
         with self._provider.stats.phase("prepare"):
             for name in self._making(look):
-                self._provider.prepare(name, self._deadline)
+                with telling_where("pools"), telling_where(name):
+                    self._provider.prepare(name, self._deadline)
 
     def _making(self, look: _Look) -> dict[str, int]:
         """How many machines more than now each pool will have at a time, for pools that make any at all.
@@ -216,7 +229,7 @@ class _Run:
         return self._report(look, list(look.actions), forecasts, difference.as_diff(before, after), bool(look.actions))
 
     def _account(self, first: _Look, last: _Look, before: dict[str, dict[str, str]], outcomes: Mapping[str, PoolOutcome], actions: list[Action]) -> Report:
-        accounts = {name: view.account(outcome) for name, outcome in outcomes.items()}
+        accounts = {name: view.account(self._specs[name], outcome) for name, outcome in outcomes.items()}
         after = before if last is first else self._lines(last)
         changed = any(names for outcome in outcomes.values() for names in outcome.done.values()) or after != before
         return self._report(last, actions, accounts, difference.as_diff(before, after), changed)

@@ -51,9 +51,9 @@ def pool_view(spec: PoolSpec, observed: Sequence[Observed], now: float) -> dict[
     return {"size": size, "ready": sum(machine["state"] in serving for machine in machines), "machines": machines}
 
 
-def account(outcome: PoolOutcome) -> dict[str, Any]:
-    """What a run did to a pool."""
-    done = {kind: list(outcome.done.get(kind, [])) for kind in Kind}
+def account(spec: PoolSpec, outcome: PoolOutcome) -> dict[str, Any]:
+    """What a run did to a pool; machines by slot, since the order in which they were done is chance."""
+    done = {kind: sorted(outcome.done.get(kind, []), key=lambda name: spec.template.slot_of(name) or 0) for kind in Kind}
     return _account(done) | {"failed": [failure.as_dict() for failure in outcome.failed], "untouched": dict(outcome.untouched)}
 
 

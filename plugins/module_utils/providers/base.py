@@ -79,7 +79,7 @@ class Provider(ABC):
 
     @abstractmethod
     def vms_in_pool(self, pool: str) -> list[Machine]:
-        """Machines that carry the pool's mark, and any others that hold a name of its slots (those with ``mark`` None).
+        """Machines that hold a name of the pool's slots: its own, and others, whose ``mark`` is None or another pool's.
 
         One bulk read: no call for any machine that is not the pool's. Sorted by slot, each machine once.
         :raises IncompleteAnswer: the answer may be missing machines; an empty pool is an empty list, never an error.
@@ -123,6 +123,12 @@ class Provider(ABC):
         :raises NotOurs: it carries no mark of this pool.
         """
 
+    def tidy(self, pool: str) -> None:  # noqa: B027
+        """Remove what machines of the pool that others removed have left behind, and no machine has any more.
+
+        The pool is held. What cannot be removed is in ``warnings``. Nothing to do where a machine is all there is.
+        """
+
     @abstractmethod
     def start_vm(self, pool: str, vm: str) -> None:
         """Have the machine running: power it on, resume it if paused, reset it if it runs already.
@@ -134,7 +140,8 @@ class Provider(ABC):
     def set_mark(self, pool: str, vm: str, mark: Mark, expected: Mark) -> None:
         """Compare-and-set the mark.
 
-        :raises MarkChanged: the machine's mark is not ``expected``.   :raises NotFound: the machine is gone.
+        :raises MarkChanged: the machine's mark is not ``expected``.   :raises NotOurs: it has none of this pool.
+        :raises NotFound: the machine is gone.
         """
 
     @abstractmethod

@@ -9,11 +9,11 @@ from pathlib import Path
 
 import pytest
 
-from ansible_collections.poolwright.virt.tests.integration.pool.sites import Site, dummy_site
+from ansible_collections.poolwright.virt.tests.integration.pool.sites import SITES, Site
 
 
-@pytest.fixture(params=["dummy"])
+@pytest.fixture(params=sorted(SITES))
 def site(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Site]:
-    made = {"dummy": dummy_site}[request.param](tmp_path)
+    made = SITES[request.param](tmp_path)
     yield made
     made.lab.cleanup()

@@ -115,3 +115,18 @@ def dummy_site(folder: Path, dummy: dict[str, Any] | None = None) -> Site:
     connection = {"provider": "dummy", "path": str(folder / "dummy.sqlite"), "dummy": dummy or {}}
     pool = {"memory_mb": 64, "networks": [{"network": "default"}], "ready": {"check": "tcp", "timeout": 30.0, "grace": 0.0, "interval": 0.05}}
     return Site(lab, connection, pool, MUTATING)
+
+
+def libvirt_site(folder: Path) -> Site:
+    """Real QEMU guests on a libvirtd of the tests' own."""
+    from ansible_collections.poolwright.virt.plugins.module_utils.providers.libvirt import MUTATING
+    from ansible_collections.poolwright.virt.tests.contract.labs.libvirt_qemu import LibvirtQemuLab
+
+    lab = LibvirtQemuLab(folder, Clock())
+    lab.start()
+    connection = {"provider": "libvirt", "uri": lab.own_uri(), "location": str(lab.location), "virt_type": "qemu"}
+    pool = {"image": {"source": str(lab.image())}, "memory_mb": 128, "networks": [{"network": lab.network}], "ready": {"check": "running"}}
+    return Site(lab, connection, pool, MUTATING)
+
+
+SITES = {"dummy": dummy_site, "libvirt": libvirt_site}

@@ -6,11 +6,13 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 
 from ansible_collections.poolwright.virt.tests.integration.pool.sites import Site
 
-STEPS = [
+STEPS: list[tuple[str, dict[str, Any]]] = [
     ("create", {"size": 2}),
     ("grow", {"size": 3}),
     ("shrink", {"size": 1}),
