@@ -157,9 +157,13 @@ class TransferFailed(VirtError):
 
 
 class ToolFailed(VirtError):
-    """An external tool ended with an error; its own words are in the message."""
+    """An external tool ended with an error: its own words are in the message, ``status`` is what it ended with."""
 
     code = "tool_failed"
+
+    def __init__(self, message: str, *, status: int, obj: str = "", phase: str = "", hint: str = "") -> None:
+        super().__init__(message, obj=obj, phase=phase, hint=hint)
+        self.status = status
 
 
 class DeadlineExceeded(VirtError):

@@ -38,22 +38,22 @@ def run_tool(argv: Sequence[str], *, timeout: float, phase: str, obj: str = "", 
     :param limits: CPU and memory limits, set by ``prlimit`` between fork and exec of the tool.
     :raises ToolFailed: the tool ended with another status than 0; the message carries its standard error.
     """
-    command = list(argv)
+    if shutil.which(argv[0]) is None:
+        raise MissingDependency(f"{argv[0]} is not installed", obj=obj, phase=phase)
+    # A tool must not go on writing for a run that was killed. Each of these replaces itself by what follows it.
+    command = [find_tool("setpriv", "util-linux"), "--pdeathsig", "KILL", *argv]
     if limits is not None:
-        prlimit = find_tool("prlimit", "util-linux")
-        command = [prlimit, f"--as={limits.address_space}", f"--cpu={limits.cpu_seconds}", *command]
+        command = [find_tool("prlimit", "util-linux"), f"--as={limits.address_space}", f"--cpu={limits.cpu_seconds}", *command]
     try:
         # Nothing at this level knows AnsibleModule and its run_command, which has neither a deadline nor limits.
         done = subprocess.run(  # pylint: disable=ansible-bad-function
             command, stdin=subprocess.DEVNULL, capture_output=True, timeout=timeout, check=False, env=_plain_environment()
         )
-    except FileNotFoundError as exc:
-        raise MissingDependency(f"{argv[0]} is not installed", obj=obj, phase=phase) from exc
     except subprocess.TimeoutExpired as exc:
         raise DeadlineExceeded(f"{argv[0]} ran for more than {timeout:.0f} s and was stopped", obj=obj, phase=phase) from exc
     if done.returncode != 0:
         said = done.stderr.decode("utf-8", "replace").strip() or done.stdout.decode("utf-8", "replace").strip()
-        raise ToolFailed(f"{argv[0]} ended with status {done.returncode}: {said}", obj=obj, phase=phase)
+        raise ToolFailed(f"{argv[0]} ended with status {done.returncode}: {said}", status=done.returncode, obj=obj, phase=phase)
     return done.stdout.decode("utf-8", "replace")
 
 

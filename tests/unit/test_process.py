@@ -6,7 +6,11 @@
 
 from __future__ import annotations
 
+import signal
+import subprocess
 import sys
+import time
+from pathlib import Path
 
 import pytest
 
@@ -70,3 +74,20 @@ def test_tools_get_nothing_of_the_controllers_environment(monkeypatch: pytest.Mo
 
 def test_standard_input_is_closed_to_tools() -> None:
     assert python("import sys; print(len(sys.stdin.read()))") == "0\n"
+
+
+def test_a_tool_ends_with_the_run_that_was_killed(tmp_path: Path) -> None:
+    told = tmp_path / "pid"
+    tool = ["sh", "-c", f"echo $$ > {told}; exec sleep 60"]
+    program = f"from {run_tool.__module__} import run_tool; run_tool({tool!r}, timeout=60, phase='test')"
+    run = subprocess.Popen([sys.executable, "-c", program], env={"PYTHONPATH": ":".join(entry for entry in sys.path if entry)})
+    until = time.monotonic() + 20
+    while not told.exists() or not told.read_text():
+        assert time.monotonic() < until, "the tool did not start"
+        time.sleep(0.01)
+    run.send_signal(signal.SIGKILL)
+    run.wait()
+    stat = Path(f"/proc/{told.read_text().strip()}/stat")
+    while stat.exists() and stat.read_text().rpartition(")")[2].split()[0] != "Z":
+        assert time.monotonic() < until, "the tool goes on"
+        time.sleep(0.01)

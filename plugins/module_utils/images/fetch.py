@@ -16,7 +16,7 @@ from dataclasses import dataclass
 
 from ansible_collections.poolwright.virt.plugins.module_utils.clock import Clock, Deadline
 from ansible_collections.poolwright.virt.plugins.module_utils.errors import ImageRefused, NotFound, TransferFailed
-from ansible_collections.poolwright.virt.plugins.module_utils.images.http import Answer, Validators, open_url
+from ansible_collections.poolwright.virt.plugins.module_utils.images.web import Answer, Validators, open_url
 from ansible_collections.poolwright.virt.plugins.module_utils.images.source import ImageSource
 from ansible_collections.poolwright.virt.plugins.module_utils.images.sparse import CHUNK, SparseWriter, check_space, naming_storage_errors
 

@@ -20,6 +20,8 @@ _HEADER_LENGTH_AT = 100
 HEADER_BYTES = 104
 _MAGIC = b"QFI\xfb"
 _CORRUPT = 1 << 1
+_MOST_SNAPSHOTS = 256  # qemu-img lists forged ones by the ten thousand, for seconds
+_SNAPSHOT_BYTES = 40
 
 
 @dataclass(frozen=True)
@@ -33,6 +35,8 @@ class Qcow2Header:
     l1_offset: int
     refcount_offset: int
     refcount_clusters: int
+    snapshots: int
+    snapshots_offset: int
     incompatible: int
     header_length: int
 
@@ -54,7 +58,13 @@ class Qcow2Header:
         covered = self.cluster_size * (self.cluster_size // 8)
         if self.l1_entries < -(-self.virtual_size // covered):
             found.append("its L1 table is too small for its virtual size")
-        tables = (("L1", self.l1_offset, self.l1_entries * 8), ("refcount", self.refcount_offset, self.refcount_clusters << self.cluster_bits))
+        if self.snapshots > _MOST_SNAPSHOTS:
+            found.append(f"it claims {self.snapshots} snapshots")
+        tables = (
+            ("L1", self.l1_offset, self.l1_entries * 8),
+            ("refcount", self.refcount_offset, self.refcount_clusters << self.cluster_bits),
+            ("snapshot", self.snapshots_offset, self.snapshots * _SNAPSHOT_BYTES),
+        )
         for name, offset, length in tables:
             if offset % self.cluster_size or (length and not offset):
                 found.append(f"its {name} table is at an impossible place")
@@ -67,7 +77,7 @@ def parse(head: bytes) -> Qcow2Header | None:
     """The header in the file's first ``HEADER_BYTES`` bytes; None where it is not a whole one."""
     if len(head) < HEADER_BYTES or not head.startswith(_MAGIC):
         return None
-    _magic, version, _backing, _length, bits, size, crypt, l1_entries, l1, refcounts, clusters, _snapshots, _at = _FIELDS.unpack_from(head)
+    _magic, version, _backing, _length, bits, size, crypt, l1_entries, l1, refcounts, clusters, snapshots, snapshots_at = _FIELDS.unpack_from(head)
     modern = version >= 3
     return Qcow2Header(
         cluster_bits=bits,
@@ -77,6 +87,8 @@ def parse(head: bytes) -> Qcow2Header | None:
         l1_offset=l1,
         refcount_offset=refcounts,
         refcount_clusters=clusters,
+        snapshots=snapshots,
+        snapshots_offset=snapshots_at,
         incompatible=_FEATURES.unpack_from(head, _FEATURES_AT)[0] if modern else 0,
         header_length=struct.unpack_from(">I", head, _HEADER_LENGTH_AT)[0] if modern else 72,
     )

@@ -11,7 +11,6 @@ when it entered the cache, so it is the tool alone: one fork, nothing before it.
 from __future__ import annotations
 
 import json
-import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -23,7 +22,7 @@ from ansible_collections.poolwright.virt.plugins.module_utils.process import Lim
 READING = Limits()
 # A conversion works for as long as the image is large: only the deadline and the memory are bounded tightly.
 CONVERTING = Limits(cpu_seconds=3600)
-_LEAKS_ONLY = re.compile(r"ended with status 3\b")
+_LEAKS_ONLY = 3  # the status of qemu-img check
 
 
 @dataclass(frozen=True)
@@ -65,7 +64,7 @@ def check(path: str, format: str, deadline: Deadline) -> int | None:
     try:
         said = _json(_run(["check", "--output=json", "-f", format, path], deadline, "inspect", path, READING), path)
     except ToolFailed as exc:
-        if _LEAKS_ONLY.search(exc.message):
+        if exc.status == _LEAKS_ONLY:
             return None
         raise
     clusters = said.get("allocated-clusters")
@@ -116,5 +115,5 @@ def _json(text: str, path: str) -> dict[str, Any]:
     try:
         said = json.loads(text)
     except ValueError as exc:
-        raise ToolFailed("qemu-img did not answer in JSON", obj=path, phase="inspect") from exc
+        raise ToolFailed("qemu-img did not answer in JSON", status=0, obj=path, phase="inspect") from exc
     return said if isinstance(said, dict) else {}

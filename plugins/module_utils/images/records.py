@@ -12,7 +12,7 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from ansible_collections.poolwright.virt.plugins.module_utils.images.fetch import FileIdentity
-from ansible_collections.poolwright.virt.plugins.module_utils.images.http import Validators
+from ansible_collections.poolwright.virt.plugins.module_utils.images.web import Validators
 
 
 @dataclass(frozen=True)

@@ -24,7 +24,6 @@ from ansible_collections.poolwright.virt.plugins.module_utils.errors import (
     NotOurs,
     VirtError,
 )
-from ansible_collections.poolwright.virt.plugins.module_utils.imagebackend.disks import DiskFromImage
 from ansible_collections.poolwright.virt.plugins.module_utils.imagebackend.registry import BACKENDS
 from ansible_collections.poolwright.virt.plugins.module_utils.images.cache import CachedImage, ImageCache
 from ansible_collections.poolwright.virt.plugins.module_utils.images.scratch import make_directories
@@ -46,10 +45,11 @@ from ansible_collections.poolwright.virt.plugins.module_utils.providers.libvirt_
     as_machine,
     machines_named,
     power_of,
+    read_own,
     read_record,
 )
 from ansible_collections.poolwright.virt.plugins.module_utils.providers.libvirt_machines.readiness import is_static, judge
-from ansible_collections.poolwright.virt.plugins.module_utils.providers.libvirt_machines.record import NAMESPACE, PREFIX, MachineRecord, from_element, with_mark
+from ansible_collections.poolwright.virt.plugins.module_utils.providers.libvirt_machines.record import NAMESPACE, PREFIX, MachineRecord, with_mark
 from ansible_collections.poolwright.virt.plugins.module_utils.providers.marks import Mark, is_machine_id
 from ansible_collections.poolwright.virt.plugins.module_utils.providers.types import (
     Capabilities,
@@ -142,9 +142,9 @@ class LibvirtProvider(Provider):
         return [PoolTemplate(name=pool, prefix=prefixes[pool], machine=MachineSpec()) for pool in sorted(prefixes)]
 
     def vms_in_pool(self, pool: str) -> list[Machine]:
-        template = self.pool(pool)
+        template, host = self.pool(pool), self._host
         try:
-            found = machines_named(self._host, lambda name: template.slot_of(name) is not None)
+            found = machines_named(host, lambda name: template.slot_of(name) is not None)
             machines = self._as_machines(template, found)
         except (AuthenticationFailed, ConnectionFailed, MissingDependency):
             raise
@@ -184,17 +184,9 @@ class LibvirtProvider(Provider):
 
     def check(self, pool: str, making: int, deadline: Deadline) -> None:
         template = self.pool(pool)
-        spec, directory = template.machine, template.machine.disk.location or self.layout.location
-        preflight.check_backend(spec.disk, self.layout, pool)
-        preflight.check_networks(self._host, spec.networks, pool)
-        platform = self._new_platform()
-        if platform.virt_type != "test":
-            preflight.check_cpus(self._host, platform.virt_type, spec.cpus, pool)
-        preflight.check_location(self.layout.location, pool)
-        image = preflight.check_image(self._cache, spec, pool, deadline)
-        if image is not None:
-            disk = DiskFromImage(create.root_disk(spec.disk, self.layout.location, "check"), image, create.disk_bytes(spec.disk))
-            preflight.check_disk_space(disk, directory, making, pool)
+        spec = template.machine
+        preflight.check_host(self._host, self.layout, template, self._new_platform().virt_type)
+        preflight.check_image(self._cache, self.layout, template, making, deadline)
         with self._lock:
             promised = sum(wanted for other, wanted in self._promised_mb.items() if other != pool)
             preflight.check_memory(self._host.memory().available, spec.memory_mb, making, promised, pool)
@@ -253,11 +245,10 @@ class LibvirtProvider(Provider):
             if guest is None:
                 return False
             try:
-                element = guest.metadata(NAMESPACE) if is_machine_id(guest.uuid) else None
+                element, record = read_own(guest)
             except NotFound:
                 return False
-            record = None if element is None else from_element(element)
-            if element is None or record is None or record.mark.id != guest.uuid or record.mark.pool != pool:
+            if element is None or record is None or record.mark.pool != pool:
                 raise NotOurs("it carries no mark of this pool", obj=vm, phase="destroy", hint="remove it by hand if it is not needed")
             if (record.mark.id, record.mark.lease) != (expected.id, expected.lease):
                 raise MarkChanged("it was replaced or handed out meanwhile", obj=vm, phase="destroy")
@@ -289,9 +280,8 @@ class LibvirtProvider(Provider):
             guest = self._host.guest(vm)
             if guest is None:
                 raise NotFound("there is no machine of this name", obj=vm, phase="mark")
-            element = guest.metadata(NAMESPACE) if is_machine_id(guest.uuid) else None
-            record = None if element is None else from_element(element)
-            if element is None or record is None or record.mark.id != guest.uuid or record.mark != expected:
+            element, record = read_own(guest)
+            if element is None or record is None or record.mark != expected:
                 raise MarkChanged("its mark is no longer the expected one", obj=vm, phase="mark")
             guest.set_metadata(with_mark(element, mark), NAMESPACE, PREFIX)
 

@@ -28,7 +28,7 @@ from ansible_collections.poolwright.virt.plugins.module_utils.errors import (
     VirtError,
 )
 from ansible_collections.poolwright.virt.plugins.module_utils.images.fetch import Received, fetch
-from ansible_collections.poolwright.virt.plugins.module_utils.images.http import Validators
+from ansible_collections.poolwright.virt.plugins.module_utils.images.web import Validators
 from ansible_collections.poolwright.virt.plugins.module_utils.images.source import ImageSource
 from ansible_collections.poolwright.virt.plugins.module_utils.images.sparse import CHUNK, SparseWriter, copy_sparse
 

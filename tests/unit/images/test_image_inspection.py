@@ -62,10 +62,10 @@ def extended_l2(path: Path, qemu: Callable[..., str]) -> None:
     qemu("create", "-f", "qcow2", "-o", "extended_l2=on,cluster_size=128k", path, "8M")
 
 
-def header_field(offset: int, fmt: str, value: int) -> Maker:
+def header_field(offset: int, fmt: str, *values: int) -> Maker:
     def make(path: Path, qemu: Callable[..., str]) -> None:
         qemu("create", "-f", "qcow2", path, "8M")
-        patched(path, offset, struct.pack(fmt, value))
+        patched(path, offset, struct.pack(fmt, *values))
 
     return make
 
@@ -113,6 +113,8 @@ REFUSED: list[tuple[str, str, Maker, str]] = [
     ("L1 table between clusters", "qcow2", header_field(40, ">Q", 12345), "impossible place"),
     ("absurd L1 table", "qcow2", header_field(36, ">I", 2**31), "beyond the end"),
     ("refcounts elsewhere", "qcow2", header_field(48, ">Q", 2**40), "beyond the end"),
+    ("absurd number of snapshots", "qcow2", header_field(60, ">I", 50_000), "50000 snapshots"),
+    ("snapshots elsewhere", "qcow2", header_field(60, ">IQ", 2, 2**40), "snapshot table lies beyond"),
     ("absurd header length", "qcow2", header_field(100, ">I", 2**31), "impossible length"),
     ("header only", "qcow2", written(b"QFI\xfb\0\0\0\3".ljust(600, b"\0")), "cluster size"),
     ("first bytes only", "qcow2", written(b"QFI\xfb\0\0\0\3"), "too few"),
@@ -183,6 +185,12 @@ def test_no_tool_runs_on_what_its_bytes_give_away(tmp_path: Path, qemu: Any, soo
             inspect_file(str(tmp_path / str(number) / "image"), "qcow2" if number < 3 else "raw", soon)
 
 
+def with_snapshots(path: Path, qemu: Callable[..., str]) -> None:
+    qemu("create", "-f", "qcow2", path, "8M")
+    for name in ("one", "two"):
+        qemu("snapshot", "-c", name, path)
+
+
 GOOD: list[tuple[str, str, Maker]] = [
     ("qcow2", "qcow2", of_format("qcow2")),
     ("qcow2 version 2", "qcow2", of_format("qcow2", "compat=0.10")),
@@ -191,6 +199,7 @@ GOOD: list[tuple[str, str, Maker]] = [
     ("qcow2 with large clusters", "qcow2", of_format("qcow2", "cluster_size=2M")),
     ("qcow2 with wide refcounts", "qcow2", of_format("qcow2", "refcount_bits=64")),
     ("preallocated qcow2", "qcow2", of_format("qcow2", "preallocation=metadata")),
+    ("qcow2 with snapshots", "qcow2", with_snapshots),
     ("raw", "raw", of_format("raw")),
     ("raw with a boot sector and no partition", "raw", written(bytes(510) + b"\x55\xaa" + bytes(8 * MIB - 512))),
     ("raw with an odd length", "raw", written(b"x" * (8 * MIB - 11))),

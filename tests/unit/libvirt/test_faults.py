@@ -12,7 +12,15 @@ import libvirt
 import pytest
 
 from ansible_collections.poolwright.virt.plugins.module_utils import errors
-from ansible_collections.poolwright.virt.plugins.module_utils.libvirt.faults import Code, DefinitionRefused, Fault, InvalidState, NoMetadata, Source, Unsupported
+from ansible_collections.poolwright.virt.plugins.module_utils.libvirt.faults import (
+    Code,
+    DefinitionRefused,
+    Fault,
+    InvalidState,
+    NoMetadata,
+    Source,
+    Unsupported,
+)
 
 
 def test_the_numbers_are_libvirts_own() -> None:
@@ -67,7 +75,9 @@ def test_only_errors_of_the_wire_mean_a_broken_connection(code: Code) -> None:
     assert not Fault(Code.NO_DOMAIN, Source.REMOTE, "").broken
 
 
-@pytest.mark.parametrize(("number", "remedy"), [(errno.ENOENT, "start libvirtd"), (errno.ECONNREFUSED, "start libvirtd"), (errno.EACCES, "group libvirt"), (-1, "uri")])
+@pytest.mark.parametrize(
+    ("number", "remedy"), [(errno.ENOENT, "start libvirtd"), (errno.ECONNREFUSED, "start libvirtd"), (errno.EACCES, "group libvirt"), (-1, "uri")]
+)
 def test_an_unreachable_uri_comes_with_a_remedy(number: int, remedy: str) -> None:
     error = Fault(Code.SYSTEM_ERROR, Source.RPC, "no", number).as_open_error("qemu:///system")
     assert isinstance(error, errors.ConnectionFailed)

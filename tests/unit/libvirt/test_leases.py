@@ -64,7 +64,7 @@ def test_no_lease_no_address() -> None:
 
 @pytest.mark.parametrize(
     ("address", "reachable"),
-    [("192.168.1.5", True), ("fd00::5", True), ("fe80::1", False), ("127.0.0.1", False), ("169.254.0.1", False), ("0.0.0.0", False), ("x", False)],  # noqa: S104
+    [("192.168.1.5", True), ("fd00::5", True), ("fe80::1", False), ("127.0.0.1", False), ("169.254.0.1", False), ("0.0.0.0", False), ("x", False)],
 )
 def test_only_addresses_that_others_can_reach_count(address: str, reachable: bool) -> None:
     assert is_reachable(address) is reachable

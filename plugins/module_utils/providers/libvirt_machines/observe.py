@@ -7,6 +7,7 @@
 from __future__ import annotations
 
 import os
+import xml.etree.ElementTree as ET
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -46,17 +47,20 @@ def power_of(state: DomainState) -> Power:
     return _POWER.get(state, Power.UNKNOWN)
 
 
-def read_record(guest: Guest) -> MachineRecord | None:
-    """What the domain says about itself, in one call; None without one where its UUID shows that it is not ours.
+def read_own(guest: Guest) -> tuple[ET.Element | None, MachineRecord | None]:
+    """What the domain says about itself, in one call; nothing, without one where its UUID shows that it is not ours.
 
     A copy of one of our domains has a UUID of its own and carries our metadata all the same: it is not ours.
     :raises NotFound: it is gone.
     """
-    if not is_machine_id(guest.uuid):
-        return None
-    element = guest.metadata(NAMESPACE)
+    element = guest.metadata(NAMESPACE) if is_machine_id(guest.uuid) else None
     record = None if element is None else from_element(element)
-    return record if record is not None and record.mark.id == guest.uuid else None
+    return (element, record) if record is not None and record.mark.id == guest.uuid else (None, None)
+
+
+def read_record(guest: Guest) -> MachineRecord | None:
+    """``read_own`` without the element."""
+    return read_own(guest)[1]
 
 
 def machines_named(host: Host, wanted: Callable[[str], bool]) -> list[SeenMachine]:

@@ -22,18 +22,19 @@ from ansible_collections.poolwright.virt.plugins.module_utils.errors import (
 )
 from ansible_collections.poolwright.virt.plugins.module_utils.imagebackend.disks import DiskFromImage
 from ansible_collections.poolwright.virt.plugins.module_utils.imagebackend.registry import BACKENDS
-from ansible_collections.poolwright.virt.plugins.module_utils.images.cache import CachedImage, ImageCache
-from ansible_collections.poolwright.virt.plugins.module_utils.images.http import open_url
+from ansible_collections.poolwright.virt.plugins.module_utils.images.cache import ImageCache
+from ansible_collections.poolwright.virt.plugins.module_utils.images.web import open_url
 from ansible_collections.poolwright.virt.plugins.module_utils.images.inspect import inspect_file
 from ansible_collections.poolwright.virt.plugins.module_utils.images.source import ImageSource
 from ansible_collections.poolwright.virt.plugins.module_utils.images.sparse import naming_storage_errors
 from ansible_collections.poolwright.virt.plugins.module_utils.libvirt.host import Host
 from ansible_collections.poolwright.virt.plugins.module_utils.providers.libvirt_machines.create import disk_bytes, root_disk
 from ansible_collections.poolwright.virt.plugins.module_utils.providers.libvirt_machines.layout import Layout
-from ansible_collections.poolwright.virt.plugins.module_utils.providers.types import DiskSpec, MachineSpec, NetworkSpec
+from ansible_collections.poolwright.virt.plugins.module_utils.providers.types import DiskSpec, NetworkSpec, PoolTemplate
 
 _CHUNK = 1024 * 1024
 _NET_CLASS = "/sys/class/net"
+_NAME = "check"  # stands for the machines that are to be made
 
 
 class NotUsable(OperationFailed):
@@ -41,6 +42,21 @@ class NotUsable(OperationFailed):
 
     code = "not_usable"
     config = True
+
+
+def check_host(host: Host, layout: Layout, template: PoolTemplate, virt_type: str) -> None:
+    """Disk backend, networks, CPUs and directories."""
+    spec, pool = template.machine, template.name
+    if spec.disk.backend not in BACKENDS:
+        raise InvalidSpec([f"pool {pool!r}: disk.backend: {spec.disk.backend!r} is not one of {', '.join(sorted(BACKENDS))}"])
+    root_disk(spec.disk, layout.location, _NAME)
+    check_networks(host, spec.networks, pool)
+    if virt_type != "test":
+        check_cpus(host, virt_type, spec.cpus, pool)
+    for directory in (layout.location, spec.disk.location):
+        # A location of another kind (a volume group, say) is its backend's to judge.
+        if os.path.isabs(directory):
+            check_location(directory, pool)
 
 
 def check_networks(host: Host, networks: Iterable[NetworkSpec], pool: str) -> None:
@@ -88,19 +104,12 @@ def check_location(directory: str, pool: str) -> None:
         raise NotUsable(f"{there} cannot be written to", obj=pool, phase="check", hint="run as root, or choose another location")
 
 
-def check_backend(disk: DiskSpec, layout: Layout, pool: str) -> None:
-    """The backend is known, and the location is one of its kind."""
-    if disk.backend not in BACKENDS:
-        raise InvalidSpec([f"pool {pool!r}: disk.backend: {disk.backend!r} is not one of {', '.join(sorted(BACKENDS))}"])
-    root_disk(disk, layout.location, "check")
-
-
-def check_image(cache: ImageCache, spec: MachineSpec, pool: str, deadline: Deadline) -> CachedImage | None:
-    """The image is there, is what it is said to be, and fits the disk; returned where the cache has it already.
+def check_image(cache: ImageCache, layout: Layout, template: PoolTemplate, making: int, deadline: Deadline) -> None:
+    """The image is there, is what it is said to be, and fits the disk, for which there is room.
 
     One that has to be downloaded is only asked for; its contents are judged when it is fetched.
     """
-    source = spec.image
+    spec, pool, source = template.machine, template.name, template.machine.image
     if source is None:
         raise InvalidSpec([f"pool {pool!r}: image: machines are to be made, so it is needed"])
     problems = source.problems(f"pool {pool!r}: image")
@@ -109,6 +118,8 @@ def check_image(cache: ImageCache, spec: MachineSpec, pool: str, deadline: Deadl
     cached = cache.lookup(source)
     if cached is not None:
         check_fits(spec.disk, cached.virtual_size, source, pool)
+        disk = DiskFromImage(root_disk(spec.disk, layout.location, _NAME), cached, disk_bytes(spec.disk))
+        check_disk_space(disk, spec.disk.location or layout.location, making, pool)
     elif source.is_remote:
         answer = open_url(source.source, deadline.remaining)
         if answer is not None:
@@ -116,7 +127,6 @@ def check_image(cache: ImageCache, spec: MachineSpec, pool: str, deadline: Deadl
     else:
         with naming_storage_errors(source.path, "check"):
             check_fits(spec.disk, _examine(source, deadline), source, pool)
-    return cached
 
 
 def check_fits(disk: DiskSpec, virtual_size: int, source: ImageSource, pool: str) -> None:
