@@ -23,6 +23,7 @@ from ansible_collections.poolwright.virt.plugins.module_utils.errors import (
     NotFound,
     NotOurs,
     VirtError,
+    telling_where,
 )
 from ansible_collections.poolwright.virt.plugins.module_utils.imagebackend.registry import BACKENDS
 from ansible_collections.poolwright.virt.plugins.module_utils.images.cache import CachedImage, ImageCache
@@ -198,7 +199,7 @@ class LibvirtProvider(Provider):
         if source is None:
             raise InvalidSpec([f"pool {pool!r}: image: machines are to be made, so it is needed"])
         self._new_platform()
-        with naming_storage_errors(self.layout.location, "prepare"):
+        with telling_where("image"), naming_storage_errors(self.layout.location, "prepare"):
             image = self._cache.ensure(source, deadline)
         preflight.check_fits(template.machine.disk, image.virtual_size, source, pool)
         with self._lock:
@@ -211,7 +212,6 @@ class LibvirtProvider(Provider):
         plan = create.plan_machine(template, vm, mark, site, Addresses(self._host).newest_lease)
         guest = create.define(self._host, plan)
         with naming_storage_errors(plan.record.directory, "create"):
-            self.warnings += remove.clear_predecessors(self._host, self.layout, pool, vm, mark.id)
             create.make_files(plan, deadline)
         power = Power.OFF
         if template.machine.power_on:
@@ -257,6 +257,10 @@ class LibvirtProvider(Provider):
         with self._lock:
             self._records.pop(record.mark.id, None)
         return True
+
+    def tidy(self, pool: str) -> None:
+        with naming_storage_errors(self.layout.location, "tidy"):
+            self.warnings += remove.remove_orphans(self._host, self.layout, self.pool(pool).name)
 
     def start_vm(self, pool: str, vm: str) -> None:
         self.pool(pool)

@@ -77,6 +77,14 @@ def test_a_foreign_machine_in_a_slot_is_left_alone_and_said_to_be_in_the_way(sit
     assert site.lab.fingerprint("ci-2") == before
 
 
+def test_what_an_undefined_machine_left_behind_goes_with_the_pool(site: Site) -> None:
+    site.run(site.ci(2))
+    site.lab.undefine("ci-1")
+    site.lab.undefine("ci-2")
+    assert site.run(site.ci(0, state="absent"))["actions"] == []
+    assert site.lab.leftovers() == []
+
+
 def test_outdated_machines_are_only_reported_where_the_pool_says_so(site: Site) -> None:
     site.run(site.ci(1))
     result = site.run(site.ci(1, memory_mb=96, on_outdated="report"))

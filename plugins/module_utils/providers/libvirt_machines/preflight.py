@@ -19,6 +19,7 @@ from ansible_collections.poolwright.virt.plugins.module_utils.errors import (
     InvalidSpec,
     NotFound,
     OperationFailed,
+    telling_where,
 )
 from ansible_collections.poolwright.virt.plugins.module_utils.imagebackend.disks import DiskFromImage
 from ansible_collections.poolwright.virt.plugins.module_utils.imagebackend.registry import BACKENDS
@@ -59,6 +60,7 @@ def check_host(host: Host, layout: Layout, template: PoolTemplate, virt_type: st
             check_location(directory, pool)
 
 
+@telling_where("networks")
 def check_networks(host: Host, networks: Iterable[NetworkSpec], pool: str) -> None:
     """Each network is there and active, each bridge is there. No call where there is no network."""
     wanted = sorted({card.network for card in networks if card.network})
@@ -75,6 +77,7 @@ def check_networks(host: Host, networks: Iterable[NetworkSpec], pool: str) -> No
             raise NotFound(f"the host has no bridge {bridge!r}", obj=pool, phase="check", hint=f"its bridges are: {there}")
 
 
+@telling_where("memory_mb")
 def check_memory(available_kib: int, memory_mb: int, making: int, promised_mb: int, pool: str) -> None:
     """:param available_kib: what the host has.   :param promised_mb: what was promised to other pools and is not taken yet."""
     available_mb = max(0, available_kib // 1024 - promised_mb)
@@ -88,6 +91,7 @@ def check_memory(available_kib: int, memory_mb: int, making: int, promised_mb: i
         )
 
 
+@telling_where("cpus")
 def check_cpus(host: Host, virt_type: str, cpus: int, pool: str) -> None:
     """A guest may have more CPUs than the host, but not more than its machine type."""
     found = host.domain_capabilities(virt_type)
@@ -95,6 +99,7 @@ def check_cpus(host: Host, virt_type: str, cpus: int, pool: str) -> None:
         raise InsufficientResources(f"{cpus} CPUs are more than the {found.max_vcpus} that a machine can have", obj=pool, phase="check", hint="ask for fewer")
 
 
+@telling_where("location")
 def check_location(directory: str, pool: str) -> None:
     """The directory, or the first parent that is there, can be written to."""
     there = _existing(directory)
@@ -121,14 +126,13 @@ def check_image(cache: ImageCache, layout: Layout, template: PoolTemplate, makin
         disk = DiskFromImage(root_disk(spec.disk, layout.location, _NAME), cached, disk_bytes(spec.disk))
         check_disk_space(disk, spec.disk.location or layout.location, making, pool)
     elif source.is_remote:
-        answer = open_url(source.source, deadline.remaining)
-        if answer is not None:
-            answer.stream.close()
+        _probe(source, deadline)
     else:
         with naming_storage_errors(source.path, "check"):
             check_fits(spec.disk, _examine(source, deadline), source, pool)
 
 
+@telling_where("disk.size_gb")
 def check_fits(disk: DiskSpec, virtual_size: int, source: ImageSource, pool: str) -> None:
     wanted = disk_bytes(disk)
     if wanted is not None and wanted < virtual_size:
@@ -140,6 +144,7 @@ def check_fits(disk: DiskSpec, virtual_size: int, source: ImageSource, pool: str
         )
 
 
+@telling_where("disk")
 def check_disk_space(disk: DiskFromImage, directory: str, making: int, pool: str) -> None:
     """Room for what the disks take at once; what guests write later comes on top."""
     needed = disk.required_bytes() * making
@@ -153,6 +158,15 @@ def check_disk_space(disk: DiskFromImage, directory: str, making: int, pool: str
         )
 
 
+@telling_where("image")
+def _probe(source: ImageSource, deadline: Deadline) -> None:
+    """Ask the server for an image without taking it."""
+    answer = open_url(source.source, deadline.remaining)
+    if answer is not None:
+        answer.stream.close()
+
+
+@telling_where("image")
 def _examine(source: ImageSource, deadline: Deadline) -> int:
     """Judge a local image where it lies; its virtual size in bytes."""
     path = source.path

@@ -64,21 +64,20 @@ def clear_directory(directory: str, paths: list[str]) -> list[str]:
     return []
 
 
-def clear_predecessors(host: Host, layout: Layout, pool: str, vm: str, machine_id: str) -> list[str]:
-    """Remove the files of machines of this name whose domains somebody undefined; returns what had to stay, in words.
+def remove_orphans(host: Host, layout: Layout, pool: str) -> list[str]:
+    """Remove the files of the pool's machines whose domains somebody undefined; returns what had to stay, in words.
 
-    Costs a call only where there are such files: then no domain may use them under another name.
+    Costs one call, and one more for each domain where there are such files: then none may use them under another name.
     """
     pool_directory = layout.pool_directory(pool)
     try:
-        names = [name for name in os.listdir(pool_directory) if name.rpartition(".")[0] == vm and name.rpartition(".")[2] != tail_of(machine_id)]
+        names = os.listdir(pool_directory)
     except FileNotFoundError:
         return []
-    if not names:
-        return []
     guests = [domain.guest for domain in host.domains()]
+    defined = {tail_of(guest.uuid) for guest in guests}
     left = []
-    for directory in (os.path.join(pool_directory, name) for name in names):
+    for directory in (os.path.join(pool_directory, name) for name in names if name.rpartition(".")[2] not in defined):
         user = next((guest.name for guest in guests if _uses(guest, directory)), "")
         if user:
             left.append(f"{directory} was kept: the domain {user} uses it")
