@@ -7,7 +7,7 @@ setup := tests/setup
 
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
-.PHONY: help quickstart quickstart-clean test unit contract integration lint sanity bench docs dev lab-up lab-down clean
+.PHONY: help quickstart quickstart-clean test unit contract integration molecule lint sanity bench docs dev lab-up lab-down clean
 
 help: ## list what can be done here
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-17s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -15,10 +15,10 @@ help: ## list what can be done here
 quickstart: ## make a pool of three machines (PROVIDER=libvirt as root, or PROVIDER=dummy)
 	@$(setup)/quickstart.sh up "$(PROVIDER)"
 
-quickstart-clean: ## remove all that quickstart made (same PROVIDER)
-	@$(setup)/quickstart.sh down "$(PROVIDER)"
+quickstart-clean: ## remove all that quickstart made, with either provider
+	@$(setup)/quickstart.sh down
 
-test: lint sanity unit contract integration ## everything below, in order
+test: lab-up lint sanity unit contract integration molecule ## everything below, in order (as root, or with sudo)
 	@echo "make test: all passed"
 
 lint: ## the static checks: style, types, docs, licences, changelog, build and import, ansible-lint
@@ -30,12 +30,15 @@ sanity: ## ansible-test sanity on the oldest and the newest ansible-core
 unit: ## unit tests on the oldest and the newest Python
 	@$(setup)/unit.sh
 
-contract: ## every provider and image backend against its contract
-	@$(setup)/with.sh newest python -m pytest tests/contract
+contract: ## every provider against the contract: simulated, libvirt's test driver, real guests
+	@$(setup)/with.sh newest python -m pytest tests/contract --lab dummy,libvirt_test,libvirt_qemu
 
-integration: ## playbooks, modules and roles on real input, on the oldest and the newest ansible-core
+integration: ## modules, roles and playbooks on real input; what involves Ansible on the oldest and the newest ansible-core
 	@$(setup)/with.sh newest python -m pytest tests/integration
-	@$(setup)/with.sh floor python -m pytest tests/integration
+	@$(setup)/with.sh floor python -m pytest tests/integration/modules tests/integration/roles
+
+molecule: ## the roles' scenarios
+	@$(setup)/molecule.sh
 
 bench: ## measure, and write docs/performance.md
 	@$(setup)/with.sh newest python tests/bench/run.py
@@ -53,5 +56,5 @@ lab-up: ## start libvirtd, the default network and the tiny guest image
 lab-down: ## stop the lab
 	@tests/lab/lab down
 
-clean: ## remove all that was generated
+clean: lab-down ## stop the lab and remove all that was generated
 	@rm -rf .work .ansible tests/output *.tar.gz

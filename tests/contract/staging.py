@@ -37,7 +37,7 @@ class Stage:
         return Deadline.after(self.clock, seconds)
 
     def mark(self, slot: int = 1, pool: str = "ci") -> Mark:
-        return Mark(pool=pool, slot=slot, id=new_machine_id(), spec_hash="abc", image="tiny", created_at=self.clock.now())
+        return Mark(pool=pool, slot=slot, id=new_machine_id(pool), spec_hash="abc", image="tiny", created_at=self.clock.now())
 
     def make(self, slot: int = 1, template: PoolTemplate | None = None, provider: Provider | None = None) -> Machine:
         """A machine of the pool, made as a run makes it."""

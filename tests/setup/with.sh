@@ -19,5 +19,5 @@ esac
 "${SETUP}/collection.sh" link >/dev/null
 cd "${ROOT}"
 export PATH="${venv}/bin:${PATH}" ANSIBLE_COLLECTIONS_PATH="${WORK}/collections"
-say "$("${venv}/bin/ansible" --version | head -n 1): $*"
+say "ansible-core $("${venv}/bin/python" -c 'import ansible.release; print(ansible.release.__version__)'): $*"
 exec "$@"

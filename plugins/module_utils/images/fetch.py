@@ -16,9 +16,9 @@ from dataclasses import dataclass
 
 from ansible_collections.poolwright.virt.plugins.module_utils.clock import Clock, Deadline
 from ansible_collections.poolwright.virt.plugins.module_utils.errors import ImageRefused, NotFound, TransferFailed
-from ansible_collections.poolwright.virt.plugins.module_utils.images.web import Answer, Validators, open_url
 from ansible_collections.poolwright.virt.plugins.module_utils.images.source import ImageSource
 from ansible_collections.poolwright.virt.plugins.module_utils.images.sparse import CHUNK, SparseWriter, check_space, naming_storage_errors
+from ansible_collections.poolwright.virt.plugins.module_utils.images.web import Answer, Validators, open_url
 
 # A change within the tick of a file system's clock leaves the times as they were.
 _TICK_SECONDS = 0.1

@@ -41,9 +41,10 @@ class DefinitionRefused(OperationFailed):
 
 
 class InvalidState(OperationFailed):
-    """The object is not in a state in which this can be done, such as a domain that does not run."""
+    """The object is not in a state in which this can be done, such as a domain that stopped meanwhile: look again."""
 
     code = "invalid_state"
+    transient = True
 
 
 class NoMetadata(NotFound):

@@ -126,6 +126,13 @@ class Guest:
 
         :param element: tags without namespace: libvirt puts them into it.
         """
+        try:
+            self._set_metadata(element, namespace, prefix)
+        except InvalidState:
+            # It started or stopped between.
+            self._set_metadata(element, namespace, prefix)
+
+    def _set_metadata(self, element: ET.Element, namespace: str, prefix: str) -> None:
         lib = library()
         kind, text = lib.VIR_DOMAIN_METADATA_ELEMENT, ET.tostring(element, encoding="unicode")
         scope = 0

@@ -36,7 +36,7 @@ class Condition(str, enum.Enum):
     EXPIRED = "expired"  # its lease has ended: it is no longer as it was made
     SURPLUS = "surplus"  # outside the pool's range of slots
     LEASED = "leased"  # handed out: never touched
-    STRAY = "stray"  # carries the pool's mark under a name that is none of its slots: never touched
+    STRAY = "stray"  # carries the pool's mark, but was renamed: never touched
     FOREIGN = "foreign"  # not this pool's: never touched
 
 
@@ -60,12 +60,15 @@ def assess(spec: PoolSpec, seen: Observed, now: float) -> Assessment:
         return Assessment(Condition.FOREIGN, "it carries no mark of this pool")
     if mark.pool != spec.name:
         return Assessment(Condition.FOREIGN, f"it belongs to pool '{mark.pool}'")
-    if spec.template.slot_of(machine.name) != mark.slot:
-        return Assessment(Condition.STRAY, f"it is marked as slot {mark.slot} of the pool but is not named {spec.vm_name(mark.slot)}")
+    made_as = mark.name or spec.vm_name(mark.slot)
+    if machine.name != made_as:
+        return Assessment(Condition.STRAY, f"it is marked as {made_as} of the pool and was renamed")
     if mark.lease is not None and mark.lease.holds(now):
         return Assessment(Condition.LEASED, f"leased as {mark.lease.id}")
     if not spec.in_range(mark.slot):
         return Assessment(Condition.SURPLUS, f"the pool shall have {spec.wanted} machines" if spec.present else "the pool shall be absent")
+    if spec.described and spec.present and machine.name != spec.vm_name(mark.slot):
+        return Assessment(Condition.SURPLUS, f"the pool's machines are named {spec.vm_name(mark.slot)} and the like now")
     if mark.state is MarkState.DESTROYING:
         return Assessment(Condition.REMOVING, "an earlier run did not finish removing it")
     if mark.state is MarkState.CREATING and machine.power is not Power.RUNNING:

@@ -56,10 +56,11 @@ class Maker:
         return Mark(
             pool=spec.name,
             slot=slot,
-            id=new_machine_id(),
+            id=new_machine_id(spec.name),
             spec_hash=spec_hash(spec.machine),
             image=image_name(spec),
             created_at=self._clock.now(),
+            name=spec.vm_name(slot),
         )
 
     def _create_once(self, spec: PoolSpec, mark: Mark, tried: list[str]) -> Mark:

@@ -79,7 +79,7 @@ class Provider(ABC):
 
     @abstractmethod
     def vms_in_pool(self, pool: str) -> list[Machine]:
-        """Machines that hold a name of the pool's slots: its own, and others, whose ``mark`` is None or another pool's.
+        """The pool's machines, whatever their names, and others that hold a name of its slots: their ``mark`` is None or another pool's.
 
         One bulk read: no call for any machine that is not the pool's. Sorted by slot, each machine once.
         :raises IncompleteAnswer: the answer may be missing machines; an empty pool is an empty list, never an error.

@@ -44,7 +44,7 @@ from ansible_collections.poolwright.virt.plugins.module_utils.providers.libvirt_
     Missing,
     SeenMachine,
     as_machine,
-    machines_named,
+    machines_of,
     power_of,
     read_own,
     read_record,
@@ -145,13 +145,11 @@ class LibvirtProvider(Provider):
     def vms_in_pool(self, pool: str) -> list[Machine]:
         template, host = self.pool(pool), self._host
         try:
-            found = machines_named(host, lambda name: template.slot_of(name) is not None)
-            machines = self._as_machines(template, found)
+            return self._as_machines(template, machines_of(host, template))
         except (AuthenticationFailed, ConnectionFailed, MissingDependency):
             raise
         except VirtError as exc:
             raise IncompleteAnswer(f"the pool's machines could not all be read: {exc}", obj=pool, phase="observe") from exc
-        return sorted(machines, key=lambda machine: template.slot_of(machine.name) or 0)
 
     def get_vm(self, pool: str, vm: str) -> Machine | None:
         template = self.pool(pool)

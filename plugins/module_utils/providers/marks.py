@@ -11,13 +11,14 @@ What carries no mark of ours is never touched.
 from __future__ import annotations
 
 import enum
+import hashlib
 import secrets
 import uuid
 from dataclasses import dataclass, replace
 from typing import Any
 
-# RFC 9562 leaves the bits of a version 8 UUID to its maker: the first 48 say whose machine this is, so that a listing
-# which shows UUIDs tells ours from foreign machines without a further call for each.
+# RFC 9562 leaves the bits of a version 8 UUID to its maker. The first 48 say that the machine is ours and 16 more are a hash
+# of its pool, so a listing that shows UUIDs tells whose machines they are without a further call for each.
 _ID_PREFIX = b"pwvirt"
 
 
@@ -45,7 +46,8 @@ class Mark:
     """Ownership and state of one machine, kept on the machine itself.
 
     ``id`` is new for each machine made, so two machines that held the same slot one after the other differ in it.
-    ``image`` names for people what the machine was made from; ``created_at`` is in seconds since the epoch.
+    ``image`` names for people what the machine was made from; ``created_at`` is in seconds since the epoch. ``name`` is
+    what the machine was called when it was made, so a machine that somebody renamed tells.
     """
 
     pool: str
@@ -56,6 +58,7 @@ class Mark:
     created_at: float
     state: MarkState = MarkState.CREATING
     lease: Lease | None = None
+    name: str = ""
 
     def as_state(self, state: MarkState) -> Mark:
         return replace(self, state=state)
@@ -71,6 +74,8 @@ class Mark:
             "created_at": self.created_at,
             "state": self.state.value,
         }
+        if self.name:
+            data["name"] = self.name
         if self.lease is not None:
             data["lease"] = self.lease.id
             if self.lease.until is not None:
@@ -93,17 +98,28 @@ class Mark:
             created_at=float(data["created_at"]),
             state=MarkState(data["state"]),
             lease=lease,
+            name=str(data.get("name", "")),
         )
 
 
-def new_machine_id() -> str:
-    """A new machine's UUID (version 8), recognisable as ours by its first 48 bits."""
+def new_machine_id(pool: str) -> str:
+    """A new machine's UUID (version 8), recognisable as ours and, very likely, as the pool's."""
     raw = bytearray(_ID_PREFIX + secrets.token_bytes(10))
     raw[6] = 0x80 | (raw[6] & 0x0F)
     raw[8] = 0x80 | (raw[8] & 0x3F)
+    raw[7], raw[9] = _tag(pool)
     return str(uuid.UUID(bytes=bytes(raw)))
 
 
-def is_machine_id(value: str) -> bool:
-    """Whether a UUID was made by ``new_machine_id``."""
-    return value.lower().startswith(f"{_ID_PREFIX[:4].hex()}-{_ID_PREFIX[4:].hex()}-8")
+def is_machine_id(value: str, pool: str | None = None) -> bool:
+    """Whether a UUID was made by ``new_machine_id``; with ``pool``, whether it can be one of the pool's (1 of 65,536 others can)."""
+    try:
+        raw = uuid.UUID(value).bytes
+    except ValueError:
+        return False
+    return raw[:6] == _ID_PREFIX and raw[6] >> 4 == 8 and (pool is None or (raw[7], raw[9]) == _tag(pool))
+
+
+def _tag(pool: str) -> tuple[int, int]:
+    first, second, *_rest = hashlib.sha256(pool.encode()).digest()
+    return first, second

@@ -101,10 +101,9 @@ class LibvirtLab(Lab):
         return found
 
     def put_foreign(self, name: str) -> None:
-        kind = {"test": "i686"}.get(self.domain_type, "x86_64")
-        self.connection.defineXML(
-            f"<domain type='{self.domain_type}'><name>{name}</name><uuid>{uuid.uuid4()}</uuid><memory>65536</memory><os><type arch='{kind}'>hvm</type></os></domain>"
-        )
+        arch = "i686" if self.domain_type == "test" else "x86_64"
+        system = f"<os><type arch='{arch}'>hvm</type></os>"
+        self.connection.defineXML(f"<domain type='{self.domain_type}'><name>{name}</name><uuid>{uuid.uuid4()}</uuid><memory>65536</memory>{system}</domain>")
 
     def power_off(self, name: str) -> None:
         self.connection.lookupByName(name).destroy()

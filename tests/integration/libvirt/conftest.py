@@ -43,7 +43,10 @@ class Bench:
 
     def __post_init__(self) -> None:
         spec = MachineSpec(
-            image=ImageSource(str(TINY)), memory_mb=192, networks=(NetworkSpec(network=NETWORK),), seed=SeedSpec(hostname="{name}", ssh_keys=("ssh-ed25519 AAAA a",))
+            image=ImageSource(str(TINY)),
+            memory_mb=192,
+            networks=(NetworkSpec(network=NETWORK),),
+            seed=SeedSpec(hostname="{name}", ssh_keys=("ssh-ed25519 AAAA a",)),
         )
         self.template = PoolTemplate("it", "it", spec, ReadyCheck(Check.TCP))
         self.stats = Stats(self.clock)
@@ -61,7 +64,7 @@ class Bench:
         return Deadline.after(self.clock, BOOT_SECONDS)
 
     def mark(self, slot: int) -> Mark:
-        return Mark("it", slot, new_machine_id(), "hash", "tiny", self.clock.now())
+        return Mark("it", slot, new_machine_id("it"), "hash", "tiny", self.clock.now())
 
     def make(self, slot: int = 1) -> Machine:
         self.provider.prepare("it", self.deadline())

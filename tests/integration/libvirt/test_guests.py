@@ -47,16 +47,33 @@ def test_a_machine_that_was_destroyed_is_off_and_starts_again(bench: Bench) -> N
     assert bench.get().power is Power.RUNNING
 
 
-def test_a_machine_that_was_undefined_leaves_nothing_once_its_slot_is_filled_again(bench: Bench) -> None:
-    bench.make()
+def test_what_undefined_machines_left_is_tidied_up_and_nothing_else(bench: Bench) -> None:
+    bench.make(1)
+    bench.make(2)
     bench.daemon.virsh("destroy", "it-1")
     bench.daemon.virsh("undefine", "it-1")
-    assert bench.provider.vms_in_pool("it") == []
-    (before,) = bench.directories()
-    bench.make()
-    (after,) = bench.directories()
-    assert before != after
+    assert [machine.name for machine in bench.provider.vms_in_pool("it")] == ["it-2"]
+    foreign = bench.location / "machines" / "it" / "mine"
+    foreign.mkdir()
+    (foreign / "root.qcow2").write_bytes(b"")
+    bench.provider.tidy("it")
+    assert [name.partition(".")[0] for name in bench.directories()] == ["it-2", "mine"]
+    assert (foreign / "root.qcow2").exists()
     assert bench.provider.warnings == []
+
+
+def test_files_that_another_domain_took_over_stay(bench: Bench) -> None:
+    bench.make()
+    xml = bench.daemon.virsh("dumpxml", "--inactive", "it-1")
+    mark = bench.get().mark
+    assert mark is not None
+    bench.daemon.virsh("destroy", "it-1")
+    bench.daemon.virsh("undefine", "it-1")
+    adopted = xml.replace("<name>it-1</name>", "<name>adopted</name>").replace(f"<uuid>{mark.id}</uuid>", "")
+    bench.daemon.virsh("define", "/dev/stdin", stdin=adopted)
+    bench.provider.tidy("it")
+    assert "the domain adopted uses it" in bench.provider.warnings[0]
+    bench.daemon.virsh("start", "adopted")
 
 
 def test_a_machine_that_was_undefined_while_it_runs_is_broken_and_goes_without_a_trace(bench: Bench) -> None:
@@ -92,8 +109,8 @@ def test_a_renamed_machine_keeps_its_disk_when_its_slot_is_filled_again(bench: B
     bench.daemon.virsh("destroy", "it-1")
     bench.daemon.virsh("domrename", "it-1", "kept")
     bench.make()
+    bench.provider.tidy("it")
     assert len(bench.directories()) == 2
-    assert "kept" in bench.provider.warnings[0]
     bench.daemon.virsh("start", "kept")
     assert [machine.name for machine in bench.provider.vms_in_pool("it")] == ["it-1"]
 

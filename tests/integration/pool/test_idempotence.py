@@ -69,6 +69,20 @@ def test_every_pool_can_be_removed_at_once(site: Site) -> None:
     assert site.lab.leftovers() == []
 
 
+def test_a_pool_with_a_prefix_is_read_and_removed_by_its_name_alone(site: Site) -> None:
+    site.run(site.ci(1, prefix="build"))
+    assert site.read({"name": "ci"})["pools"]["ci"]["ready"] == 1
+    assert site.run({"name": "ci", "state": "absent"})["pools"]["ci"]["destroyed"] == ["build-1"]
+    assert site.lab.machines() == set()
+
+
+def test_machines_named_by_a_former_prefix_make_room_for_new_ones(site: Site) -> None:
+    site.run(site.ci(1, prefix="build"))
+    result = site.run(site.ci(1))
+    assert [(step["action"], step["name"]) for step in result["actions"]] == [("destroy", "build-1"), ("create", "ci-1")]
+    site.assert_exact(1)
+
+
 @pytest.mark.parametrize("limit", ["1", "50%"])
 def test_a_run_that_would_remove_more_than_allowed_touches_nothing(site: Site, limit: str) -> None:
     site.run(site.ci(3))

@@ -84,7 +84,7 @@ def reread(element: ET.Element) -> ET.Element:
 
 
 def config(**changes: object) -> DomainConfig:
-    plain = DomainConfig("ci-1", new_machine_id(), PLATFORM, 65536, 1)
+    plain = DomainConfig("ci-1", new_machine_id("ci"), PLATFORM, 65536, 1)
     return replace(plain, **changes)  # type: ignore[arg-type]
 
 
@@ -148,7 +148,7 @@ def test_a_card_is_on_a_network_or_on_a_bridge() -> None:
 
 def test_libvirt_keeps_the_record() -> None:
     """Through libvirt's own parser and back, as it is defined and as it is set."""
-    hard = Mark("<&>\"'", 1, new_machine_id(), "h", "tab\tand é😀", 1.5, lease=Lease("a <b>"))
+    hard = Mark("<&>\"'", 1, new_machine_id("ci"), "h", "tab\tand é😀", 1.5, lease=Lease("a <b>"))
     record = MachineRecord(hard, "/d & e", (StoredDisk("/d", "root", DiskRecord("qcow2", "qcow2", "/d/<root>", 5, "x", Backing("/b", "raw", "y"))),))
     connection = libvirt.open("test:///default")
     try:

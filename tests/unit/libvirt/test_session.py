@@ -121,7 +121,7 @@ def test_an_unreachable_uri_is_named_with_a_remedy(stats: Stats) -> None:
 
 
 def test_a_guest_survives_a_reopened_connection(host: Host, keeper: Any, stats: Stats) -> None:
-    guest = host.define(domain("s-1", new_machine_id()))
+    guest = host.define(domain("s-1", new_machine_id("s")))
     host.close()
     assert guest.state() is DomainState.SHUTOFF
     guest.start()
@@ -137,10 +137,10 @@ def test_a_guest_survives_a_reopened_connection(host: Host, keeper: Any, stats: 
 
 
 def test_a_taken_name_is_told_from_other_refusals(host: Host) -> None:
-    guest = host.define(domain("s-1", new_machine_id()))
+    guest = host.define(domain("s-1", new_machine_id("s")))
     try:
         with pytest.raises(NameTaken) as caught:
-            host.define(domain("s-1", new_machine_id()))
+            host.define(domain("s-1", new_machine_id("s")))
         assert caught.value.obj == "s-1"
         assert host.define(domain("s-1", guest.uuid)).uuid == guest.uuid
     finally:

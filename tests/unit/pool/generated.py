@@ -38,9 +38,10 @@ def specs(draw: st.DrawFn) -> PoolSpec:
 
 @st.composite
 def machines(draw: st.DrawFn, spec: PoolSpec, number: int) -> Observed:
-    """A machine named as the number's slot, or, if its mark says another slot, a stray."""
+    """A machine named as the number's slot; a stray's mark names another, and one of former days has the prefix of then."""
     power = draw(st.sampled_from(list(Power)))
-    kind = draw(st.sampled_from(["ours", "ours", "ours", "unmarked", "other pool", "stray"]))
+    kind = draw(st.sampled_from(["ours", "ours", "ours", "unmarked", "other pool", "stray", "former prefix"]))
+    name = f"former-{number}" if kind == "former prefix" else spec.vm_name(number)
     mark = None
     if kind != "unmarked":
         mark = Mark(
@@ -52,9 +53,10 @@ def machines(draw: st.DrawFn, spec: PoolSpec, number: int) -> Observed:
             created_at=NOW - 100,
             state=draw(st.sampled_from(list(MarkState))),
             lease=draw(st.sampled_from([None, None, None, Lease("a"), Lease("b", NOW + 1), Lease("c", NOW - 1)])),
+            name=name if kind == "former prefix" else "",
         )
     readiness = draw(st.sampled_from([None, Readiness(True, "192.0.2.1"), Readiness(False, reason="silent")]))
-    machine = Machine(spec.vm_name(number), power, mark, host="h", broken=draw(st.sampled_from(["", "", "", "its disk is gone"])))
+    machine = Machine(name, power, mark, host="h", broken=draw(st.sampled_from(["", "", "", "its disk is gone"])))
     return Observed(machine, readiness if mark and mark.state is MarkState.READY and power is Power.RUNNING else None)
 
 

@@ -41,6 +41,11 @@ def tail_of(machine_id: str) -> str:
     return machine_id[-_TAIL:]
 
 
+def is_machine_directory(name: str) -> bool:
+    """Whether a directory of this name in a pool's is a machine's, rather than somebody else's."""
+    return re.fullmatch(r".+\.[0-9a-f]{%d}" % _TAIL, name) is not None
+
+
 @dataclass(frozen=True)
 class Layout:
     """The paths below one ``location`` (absolute)."""

@@ -63,19 +63,23 @@ def read_record(guest: Guest) -> MachineRecord | None:
     return read_own(guest)[1]
 
 
-def machines_named(host: Host, wanted: Callable[[str], bool]) -> list[SeenMachine]:
-    """The domains whose names are wanted: two calls, and one more for each that is ours. Those that vanish meanwhile are left out."""
-    seen = [domain for domain in host.domains() if wanted(domain.guest.name)]
-    ours = [domain for domain in seen if is_machine_id(domain.guest.uuid)]
-    transient = host.transient_uuids() if ours else frozenset()
+def machines_of(host: Host, template: PoolTemplate) -> list[SeenMachine]:
+    """The pool's machines, whatever their names, and what else holds a name of its slots, by slot.
+
+    Two calls, and one more for each that is ours. Those that vanish meanwhile are left out.
+    """
+    seen = [domain for domain in host.domains() if is_machine_id(domain.guest.uuid, template.name) or template.slot_of(domain.guest.name)]
+    transient = host.transient_uuids() if any(is_machine_id(domain.guest.uuid) for domain in seen) else frozenset()
     found = []
     for domain in seen:
         try:
             record = read_record(domain.guest)
         except NotFound:
             continue
-        found.append(SeenMachine(domain.guest, power_of(domain.state), record, domain.guest.uuid in transient))
-    return found
+        slot = record.mark.slot if record is not None and record.mark.pool == template.name else template.slot_of(domain.guest.name)
+        if slot is not None:
+            found.append((slot, SeenMachine(domain.guest, power_of(domain.state), record, domain.guest.uuid in transient)))
+    return [machine for _slot, machine in sorted(found, key=lambda entry: (entry[0], entry[1].guest.name))]
 
 
 def as_machine(template: PoolTemplate, seen: SeenMachine, host: str, address_of: Callable[[MachineRecord], str], missing: Callable[[str], bool]) -> Machine:

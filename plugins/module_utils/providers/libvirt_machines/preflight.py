@@ -24,10 +24,10 @@ from ansible_collections.poolwright.virt.plugins.module_utils.errors import (
 from ansible_collections.poolwright.virt.plugins.module_utils.imagebackend.disks import DiskFromImage
 from ansible_collections.poolwright.virt.plugins.module_utils.imagebackend.registry import BACKENDS
 from ansible_collections.poolwright.virt.plugins.module_utils.images.cache import ImageCache
-from ansible_collections.poolwright.virt.plugins.module_utils.images.web import open_url
 from ansible_collections.poolwright.virt.plugins.module_utils.images.inspect import inspect_file
 from ansible_collections.poolwright.virt.plugins.module_utils.images.source import ImageSource
 from ansible_collections.poolwright.virt.plugins.module_utils.images.sparse import naming_storage_errors
+from ansible_collections.poolwright.virt.plugins.module_utils.images.web import open_url
 from ansible_collections.poolwright.virt.plugins.module_utils.libvirt.host import Host
 from ansible_collections.poolwright.virt.plugins.module_utils.providers.libvirt_machines.create import disk_bytes, root_disk
 from ansible_collections.poolwright.virt.plugins.module_utils.providers.libvirt_machines.layout import Layout

@@ -15,7 +15,7 @@ from ansible_collections.poolwright.virt.plugins.module_utils.images.scratch imp
 from ansible_collections.poolwright.virt.plugins.module_utils.libvirt.guest import Guest
 from ansible_collections.poolwright.virt.plugins.module_utils.libvirt.host import Host
 from ansible_collections.poolwright.virt.plugins.module_utils.providers.libvirt_machines.create import SEED_NAME
-from ansible_collections.poolwright.virt.plugins.module_utils.providers.libvirt_machines.layout import Layout, tail_of
+from ansible_collections.poolwright.virt.plugins.module_utils.providers.libvirt_machines.layout import Layout, is_machine_directory, tail_of
 from ansible_collections.poolwright.virt.plugins.module_utils.providers.libvirt_machines.record import NAMESPACE, PREFIX, MachineRecord, with_mark
 from ansible_collections.poolwright.virt.plugins.module_utils.providers.marks import MarkState
 
@@ -77,7 +77,8 @@ def remove_orphans(host: Host, layout: Layout, pool: str) -> list[str]:
     guests = [domain.guest for domain in host.domains()]
     defined = {tail_of(guest.uuid) for guest in guests}
     left = []
-    for directory in (os.path.join(pool_directory, name) for name in names if name.rpartition(".")[2] not in defined):
+    orphaned = [name for name in names if is_machine_directory(name) and name.rpartition(".")[2] not in defined]
+    for directory in (os.path.join(pool_directory, name) for name in orphaned):
         user = next((guest.name for guest in guests if _uses(guest, directory)), "")
         if user:
             left.append(f"{directory} was kept: the domain {user} uses it")

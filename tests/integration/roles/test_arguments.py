@@ -1,0 +1,53 @@
+# Copyright (c) 2026, poolwright.virt contributors
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""A role takes what its module takes, under the same names, types and defaults."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from ansible_collections.poolwright.virt.plugins.module_utils.argspec import pool_options, provider_options, run_options
+
+ROLES = Path(__file__).parents[3] / "roles"
+
+
+def documented(role: str, entry_point: str) -> dict[str, Any]:
+    specs = yaml.safe_load((ROLES / role / "meta" / "argument_specs.yml").read_text(encoding="utf-8"))
+    return dict(specs["argument_specs"][entry_point]["options"])
+
+
+def bare(options: dict[str, Any]) -> dict[str, Any]:
+    """The options without what is only for people."""
+    return {
+        name: {key: bare(value) if key == "options" else value for key, value in option.items() if key != "description"} for name, option in options.items()
+    }
+
+
+def test_the_role_takes_all_options_of_the_module() -> None:
+    options = bare(documented("pool_provision", "main"))
+    module = {**provider_options(), **run_options(), "pools": {"type": "list", "elements": "dict", "default": [], "options": pool_options()}}
+    # The role has a default for it.
+    module["provider"] = {**module["provider"], "default": "libvirt"}
+    del module["provider"]["required"]
+    for name, option in module.items():
+        assert options[f"pool_provision_{name}"] == option, name
+
+
+def test_defaults_are_as_documented() -> None:
+    defaults = yaml.safe_load((ROLES / "pool_provision" / "defaults" / "main.yml").read_text(encoding="utf-8"))
+    options = {**documented("pool_provision", "main"), **documented("pool_provision", "remove")}
+    assert defaults == {name: option["default"] for name, option in options.items() if "default" in option}
+
+
+@pytest.mark.parametrize("role", sorted(path.name for path in ROLES.iterdir() if path.is_dir()))
+def test_every_role_says_what_it_takes(role: str) -> None:
+    defaults = yaml.safe_load((ROLES / role / "defaults" / "main.yml").read_text(encoding="utf-8"))
+    assert set(defaults) <= {name for point in ("main", "remove") if point == "main" or role == "pool_provision" for name in documented(role, point)}
+    assert all(name.startswith(f"{role}_") for name in documented(role, "main"))
+    assert (ROLES / role / "README.md").is_file()
