@@ -19,6 +19,7 @@ quickstart-clean: ## remove all that quickstart made, with either provider
 	@$(setup)/quickstart.sh down
 
 test: lab-up lint sanity unit contract integration molecule ## everything below, in order (as root, or with sudo)
+	@tests/lab/lab down
 	@echo "make test: all passed"
 
 lint: ## the static checks: style, types, docs, licences, changelog, build and import, ansible-lint
