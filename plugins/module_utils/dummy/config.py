@@ -111,9 +111,7 @@ class DummyOptions:
         return options
 
 
-def _by_name(
-    raw: Mapping[str, Any], key: str, known: Sequence[str], parse: Callable[[Any, str, Problem], Any], problem: Problem
-) -> dict[str, Any]:
+def _by_name(raw: Mapping[str, Any], key: str, known: Sequence[str], parse: Callable[[Any, str, Problem], Any], problem: Problem) -> dict[str, Any]:
     value = raw.get(key, {})
     if not isinstance(value, Mapping):
         problem(key, f"{value!r} is no dictionary of operations")

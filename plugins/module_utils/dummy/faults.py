@@ -149,9 +149,7 @@ def decide(
     return Decision(fault, seconds)
 
 
-def plan_boot(
-    chance: random.Random, boot: tuple[float, float], drift: tuple[float, float], power_off_percent: float, rename_percent: float
-) -> Boot:
+def plan_boot(chance: random.Random, boot: tuple[float, float], drift: tuple[float, float], power_off_percent: float, rename_percent: float) -> Boot:
     """How a boot goes."""
     seconds, later = chance.uniform(*boot), chance.uniform(*drift)
     off, renamed = chance.random() * 100 < power_off_percent, chance.random() * 100 < rename_percent

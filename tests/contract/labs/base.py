@@ -93,9 +93,7 @@ class Lab(ABC):
     def network(self) -> str:
         """The name of a network that exists."""
 
-    def template(
-        self, name: str = "ci", *, prefix: str = "", machine: MachineSpec | None = None, check: Check = Check.RUNNING
-    ) -> PoolTemplate:
+    def template(self, name: str = "ci", *, prefix: str = "", machine: MachineSpec | None = None, check: Check = Check.RUNNING) -> PoolTemplate:
         """A pool of the lab's smallest machines. ``prefix`` "" is the pool's name."""
         spec = machine or self.machine()
         return PoolTemplate(name=name, prefix=prefix or name, machine=spec, ready=ReadyCheck(check=check, timeout=120.0))

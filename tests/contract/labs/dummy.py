@@ -68,9 +68,7 @@ class DummyLab(Lab):
         clock = clock or self.clock
         # Only on a made-up clock does a slow boot cost nothing.
         delays = {"boot": (20.0, 20.0)} if isinstance(clock, InstantClock) else {}
-        provider = dummy.DummyProvider(
-            pools, clock, Stats(clock), path=str(self._path), options=DummyOptions(delays=delays, memory_mb=_MEMORY_MB)
-        )
+        provider = dummy.DummyProvider(pools, clock, Stats(clock), path=str(self._path), options=DummyOptions(delays=delays, memory_mb=_MEMORY_MB))
         self._providers.append(provider)
         return provider
 

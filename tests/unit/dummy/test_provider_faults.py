@@ -51,9 +51,7 @@ def test_a_failed_removal_leaves_a_machine_marked_for_removal(bench: Make) -> No
 
 
 def test_a_lost_answer_and_a_lost_request_look_alike(bench: Make) -> None:
-    run = bench(
-        faults=[{"operation": "create", "call": 1, "fault": "lost_answer"}, {"operation": "create", "call": 2, "fault": "lost_request"}]
-    )
+    run = bench(faults=[{"operation": "create", "call": 1, "fault": "lost_answer"}, {"operation": "create", "call": 2, "fault": "lost_request"}])
     for slot in (1, 2):
         with pytest.raises(MaybeApplied) as caught:
             run.make(slot)

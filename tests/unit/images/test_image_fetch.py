@@ -28,9 +28,9 @@ from ansible_collections.poolwright.virt.plugins.module_utils.errors import (
     VirtError,
 )
 from ansible_collections.poolwright.virt.plugins.module_utils.images.fetch import Received, fetch
-from ansible_collections.poolwright.virt.plugins.module_utils.images.web import Validators
 from ansible_collections.poolwright.virt.plugins.module_utils.images.source import ImageSource
 from ansible_collections.poolwright.virt.plugins.module_utils.images.sparse import CHUNK, SparseWriter, copy_sparse
+from ansible_collections.poolwright.virt.plugins.module_utils.images.web import Validators
 
 MIB = 1024 * 1024
 

@@ -43,7 +43,8 @@ def tail_of(machine_id: str) -> str:
 
 def is_machine_directory(name: str) -> bool:
     """Whether a directory of this name in a pool's is a machine's, rather than somebody else's."""
-    return re.fullmatch(r".+\.[0-9a-f]{%d}" % _TAIL, name) is not None
+    stem, _dot, tail = name.rpartition(".")
+    return bool(stem) and re.fullmatch("[0-9a-f]+", tail) is not None and len(tail) == _TAIL
 
 
 @dataclass(frozen=True)
