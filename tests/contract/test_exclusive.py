@@ -59,12 +59,12 @@ def test_other_pools_are_not_kept_waiting(stage: Stage) -> None:
 
 def test_runs_that_share_pools_in_another_order_do_not_block_each_other(stage: Stage) -> None:
     templates = [stage.lab.template(name) for name in ("ci", "web")]
-    providers = [stage.lab.provider(templates, Clock()) for _ in range(2)]
+    providers = [stage.lab.provider(templates, Clock()) for _time in range(2)]
     rounds: list[str] = []
 
     def run(number: int) -> None:
         names = ["ci", "web"] if number else ["web", "ci"]
-        for _ in range(10):
+        for _time in range(10):
             with providers[number].exclusive(names, Deadline.after(Clock(), LONG)):
                 rounds.append(names[0])
 

@@ -55,7 +55,7 @@ def test_a_name_that_a_foreign_machine_holds_is_refused_and_nothing_changes(stag
 
 
 def test_of_two_that_make_one_machine_at_once_one_does(stage: Stage) -> None:
-    providers = [stage.lab.provider([stage.template]) for _ in range(2)]
+    providers = [stage.lab.provider([stage.template]) for _time in range(2)]
 
     def attempt(number: int) -> str:
         try:

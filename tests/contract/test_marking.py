@@ -43,7 +43,7 @@ def test_a_mark_that_is_not_the_expected_one_stays(stage: Stage) -> None:
 
 def test_of_two_that_lease_one_machine_at_once_one_gets_it(stage: Stage) -> None:
     first = mark_of(stage.make(1))
-    providers = [stage.lab.provider([stage.template]) for _ in range(2)]
+    providers = [stage.lab.provider([stage.template]) for _time in range(2)]
 
     def attempt(number: int) -> bool:
         try:

@@ -121,7 +121,7 @@ def test_an_interrupted_removal_is_seen_and_finished_by_another_call(stage: Stag
 
 def test_two_that_remove_one_machine_at_once_leave_nothing(stage: Stage) -> None:
     mark = mark_of(stage.make(1))
-    providers = [stage.lab.provider([stage.template]) for _ in range(2)]
+    providers = [stage.lab.provider([stage.template]) for _time in range(2)]
     with ThreadPoolExecutor(2) as pool:
         removed = list(pool.map(lambda provider: provider.destroy_vm("ci", "ci-1", mark), providers))
     assert any(removed)

@@ -31,7 +31,7 @@ import os, sys
 from ansible_collections.poolwright.virt.plugins.module_utils.clock import Clock, Deadline
 from ansible_collections.poolwright.virt.plugins.module_utils.locks import FileLock
 clock = Clock()
-for _ in range(50):
+for _time in range(50):
     with FileLock(sys.argv[1], clock, Deadline.after(clock, 60)):
         with open(sys.argv[2]) as stream:
             number = int(stream.read())
@@ -99,7 +99,7 @@ def test_processes_never_hold_it_together(tmp_path: Path) -> None:
     """Many short holds: a waiter often gets the lock on a file that its holder has just unlinked."""
     counter = tmp_path / "counter"
     counter.write_text("0")
-    counting = [start(COUNT, tmp_path / "lock", counter) for _ in range(6)]
+    counting = [start(COUNT, tmp_path / "lock", counter) for _time in range(6)]
     for process in counting:
         process.communicate(timeout=60)
         assert process.returncode == 0
@@ -113,13 +113,13 @@ def test_threads_never_hold_it_together(tmp_path: Path) -> None:
     clock = Clock()
 
     def hold() -> None:
-        for _ in range(20):
+        for _time in range(20):
             with FileLock(str(tmp_path / "lock"), clock, Deadline.after(clock, 60)):
                 inside.append(1)
                 most.append(len(inside))
                 inside.pop()
 
-    threads = [threading.Thread(target=hold) for _ in range(8)]
+    threads = [threading.Thread(target=hold) for _time in range(8)]
     for thread in threads:
         thread.start()
     for thread in threads:

@@ -87,7 +87,7 @@ def _in_child(device: str, timeout: float) -> bool:
             os._exit(0)
     os.close(writer)
     try:
-        ready, _, _ = select.select([reader], [], [], timeout)
+        ready, _writable, _failed = select.select([reader], [], [], timeout)
         return bool(ready) and os.read(reader, 1) == b"y"
     finally:
         os.close(reader)
@@ -98,7 +98,7 @@ def _end(child: int) -> None:
     """Kill and reap ``child``; one that the kernel does not let go of is left behind rather than waited for."""
     with contextlib.suppress(OSError):
         os.kill(child, signal.SIGKILL)
-        for _ in range(100):
+        for _time in range(100):
             if os.waitpid(child, os.WNOHANG)[0]:
                 return
             time.sleep(0.005)

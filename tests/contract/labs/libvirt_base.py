@@ -54,7 +54,8 @@ class LibvirtLab(Lab):
         return self._connection
 
     @abstractmethod
-    def own_uri(self) -> str: ...
+    def own_uri(self) -> str:
+        """The URI of the libvirt that the domains are on."""
 
     def provider_uri(self) -> str:
         return self.own_uri()
@@ -67,7 +68,8 @@ class LibvirtLab(Lab):
         return made
 
     @abstractmethod
-    def image(self) -> Path: ...
+    def image(self) -> Path:
+        """A small image to make machines from."""
 
     def machine(self) -> MachineSpec:
         source = ImageSource(str(self.image()))

@@ -109,7 +109,7 @@ def test_a_full_host_is_said_to_be_full(bench: Make) -> None:
 
 def test_a_half_made_machine_is_off_and_marked(bench: Make) -> None:
     run = bench(faults=[{"operation": "create", "machine": "ci-1", "fault": "half_made", "times": 2}])
-    for _ in range(2):
+    for _time in range(2):
         with pytest.raises(OperationFailed):
             run.make(1)
         (left,) = run.provider.vms_in_pool("ci")
@@ -130,7 +130,7 @@ def test_one_machine_may_fail_its_check(bench: Make) -> None:
     run = bench(faults=[{"operation": "ready", "machine": "ci-2", "fault": "fail", "times": 2}])
     run.make(1)
     run.make(2)
-    asked = [run.provider.readiness("ci", ["ci-1", "ci-2"]) for _ in range(3)]
+    asked = [run.provider.readiness("ci", ["ci-1", "ci-2"]) for _time in range(3)]
     assert [answers["ci-1"].ready for answers in asked] == [True, True, True]
     assert [answers["ci-2"].ready for answers in asked] == [False, False, True]
     assert asked[0]["ci-2"].reason

@@ -13,7 +13,7 @@ import pytest
 from ansible_collections.poolwright.virt.plugins.module_utils.clock import Deadline
 from ansible_collections.poolwright.virt.plugins.module_utils.images.cache import CachedImage, ImageCache
 from ansible_collections.poolwright.virt.plugins.module_utils.images.source import ImageSource
-from ansible_collections.poolwright.virt.tests.unit.images.fixtures import (  # noqa: F401
+from ansible_collections.poolwright.virt.tests.unit.images.fixtures import (
     cache,
     clock,
     disk_bytes,
@@ -26,6 +26,9 @@ from ansible_collections.poolwright.virt.tests.unit.images.fixtures import (  # 
     soon,
     start_python,
 )
+
+# Imported, a fixture is there for the tests beside this file.
+__all__ = ["cache", "clock", "disk_bytes", "files_below", "qcow2_image", "qemu", "raw_image", "run_killed_at", "small_disk", "soon", "start_python"]
 
 
 @pytest.fixture(params=["qcow2", "raw"])

@@ -6,7 +6,7 @@
 
 from __future__ import annotations
 
-from ansible_collections.poolwright.virt.tests.unit.images.fixtures import (  # noqa: F401
+from ansible_collections.poolwright.virt.tests.unit.images.fixtures import (
     cache,
     clock,
     disk_bytes,
@@ -21,3 +21,20 @@ from ansible_collections.poolwright.virt.tests.unit.images.fixtures import (  # 
     start_python,
     web,
 )
+
+# Imported, a fixture is there for the tests beside this file.
+__all__ = [
+    "cache",
+    "clock",
+    "disk_bytes",
+    "files_below",
+    "qcow2_image",
+    "qemu",
+    "raw_image",
+    "run_killed_at",
+    "sha256",
+    "small_disk",
+    "soon",
+    "start_python",
+    "web",
+]

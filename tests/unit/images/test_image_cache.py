@@ -226,7 +226,7 @@ def test_new_rules_look_at_a_cached_image_again_without_fetching_it(
 def test_four_processes_at_once_download_once(web: Any, root: Path, start_python: Any, qcow2_image: Path, sha256: Any) -> None:
     for path, checksum in (("/known", sha256(qcow2_image)), ("/unknown", None)):
         url = web.add(path, qcow2_image.read_bytes(), stall_at=4096, etag='"1"')
-        processes = [start_python(ENSURE, root=str(root), source=url, checksum=checksum, format="qcow2") for _ in range(4)]
+        processes = [start_python(ENSURE, root=str(root), source=url, checksum=checksum, format="qcow2") for _time in range(4)]
         assert web.pages[path].stalled.wait(30)
         assert [process.stdout.readline() for process in processes] == ["about to\n"] * 4
         web.pages[path].go_on.set()
@@ -239,7 +239,7 @@ def test_four_processes_at_once_download_once(web: Any, root: Path, start_python
 def test_twelve_threads_download_once(web: Any, cache: ImageCache, root: Path, qcow2_image: Path, sha256: Any, soon: Deadline, files_below: Any) -> None:
     source = ImageSource(web.add("/disk", qcow2_image.read_bytes()), sha256(qcow2_image), "qcow2")
     found: list[CachedImage] = []
-    threads = [threading.Thread(target=lambda: found.append(cache.ensure(source, soon))) for _ in range(12)]
+    threads = [threading.Thread(target=lambda: found.append(cache.ensure(source, soon))) for _time in range(12)]
     for thread in threads:
         thread.start()
     for thread in threads:

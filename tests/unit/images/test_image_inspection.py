@@ -165,7 +165,7 @@ def test_a_fuzzed_qcow2_is_judged_and_never_trips(tmp_path: Path, qcow2_image: P
     chance = random.Random(seed)
     path = tmp_path / "image"
     shutil.copy(qcow2_image, path)
-    for _ in range(chance.randint(1, 6)):
+    for _time in range(chance.randint(1, 6)):
         patched(path, chance.choice([chance.randrange(4, 104), chance.randrange(4, 400_000)]), chance.randbytes(chance.choice([1, 4, 8])))
     try:
         inspected = inspect_file(str(path), "qcow2", soon)

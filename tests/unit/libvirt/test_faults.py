@@ -53,7 +53,7 @@ def test_the_numbers_are_libvirts_own() -> None:
 )
 def test_a_code_has_its_error(code: int, kind: type[errors.VirtError]) -> None:
     error = Fault(code, 10, "said so").as_error(obj="ci-1", phase="start")
-    assert type(error) is kind
+    assert error.__class__ is kind
     assert (error.obj, error.phase, error.message) == ("ci-1", "start", "said so")
 
 
