@@ -19,7 +19,7 @@ from typing import Any
 
 import pytest
 
-from ansible_collections.poolwright.virt.plugins.module_utils.clock import Clock, Deadline, InstantClock
+from ansible_collections.poolwright.virt.plugins.module_utils.clock import Deadline, InstantClock
 from ansible_collections.poolwright.virt.plugins.module_utils.dummy.config import DummyOptions
 from ansible_collections.poolwright.virt.plugins.module_utils.dummy.store import Row, Store
 from ansible_collections.poolwright.virt.plugins.module_utils.errors import VirtError

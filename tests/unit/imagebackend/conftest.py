@@ -32,7 +32,7 @@ __all__ = ["cache", "clock", "disk_bytes", "files_below", "qcow2_image", "qemu",
 
 
 @pytest.fixture(params=["qcow2", "raw"])
-def image(request: pytest.FixtureRequest, cache: ImageCache, soon: Deadline) -> CachedImage:  # noqa: F811
+def image(request: pytest.FixtureRequest, cache: ImageCache, soon: Deadline) -> CachedImage:
     """The same disk, cached in either format."""
     path: Path = request.getfixturevalue(f"{request.param}_image")
     return cache.ensure(ImageSource(str(path), None, request.param), soon)
