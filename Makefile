@@ -18,7 +18,7 @@ quickstart: ## make a pool of three machines (PROVIDER=libvirt as root, or PROVI
 quickstart-clean: ## remove all that quickstart made, with either provider
 	@$(setup)/quickstart.sh down
 
-test: lab-up lint sanity unit contract integration molecule ## everything below, in order (as root, or with sudo)
+test: lint sanity unit contract integration molecule ## everything below, in order (as root, or with sudo)
 	@tests/lab/lab down
 	@echo "make test: all passed"
 
@@ -31,10 +31,10 @@ sanity: ## ansible-test sanity on the oldest and the newest ansible-core
 unit: ## unit tests on the oldest and the newest Python
 	@$(setup)/unit.sh
 
-contract: ## every provider against the contract: simulated, libvirt's test driver, real guests
+contract: lab-up ## every provider against the contract: simulated, libvirt's test driver, real guests
 	@$(setup)/with.sh newest python -m pytest tests/contract --lab dummy,libvirt_test,libvirt_qemu
 
-integration: ## modules, roles and playbooks on real input; what involves Ansible on the oldest and the newest ansible-core
+integration: lab-up ## modules, roles and playbooks on real input; what involves Ansible on the oldest and the newest ansible-core
 	@$(setup)/with.sh newest python -m pytest tests/integration
 	@$(setup)/with.sh floor python -m pytest tests/integration/modules tests/integration/roles
 
