@@ -34,6 +34,7 @@ class Ansible:
     def __init__(self, folder: Path) -> None:
         self.folder = folder
         self.database = str(folder / "pools.db")
+        self.interpreter = sys.executable  # what modules run with
 
     def play(self, *tasks: dict[str, Any], options: tuple[str, ...] = (), defaults: dict[str, Any] | None = None) -> Played:
         """Run these tasks one after the other, each whether or not those before it failed."""
@@ -51,7 +52,7 @@ class Ansible:
 
     def run(self, program: str, *arguments: str) -> subprocess.CompletedProcess[str]:
         inventory = self.folder / "inventory.yml"
-        host = {"ansible_connection": "local", "ansible_python_interpreter": sys.executable}
+        host = {"ansible_connection": "local", "ansible_python_interpreter": self.interpreter}
         inventory.write_text(json.dumps({"all": {"hosts": {"localhost": host}}}))
         environment = {
             **os.environ,

@@ -6,12 +6,15 @@
 
 from __future__ import annotations
 
+import subprocess
+from pathlib import Path
 from typing import Any
 
 import pytest
 
 from ansible_collections.poolwright.virt.tests.integration.modules.conftest import Ansible
 
+SETUP = Path(__file__).parents[2] / "setup"
 POOL = "poolwright.virt.vm_pool"
 INFO = "poolwright.virt.vm_pool_info"
 SECRET = "only-for-the-guest-7f3a"
@@ -40,6 +43,13 @@ def test_the_answer_has_the_documented_keys(ansible: Ansible) -> None:
     machine = {"name", "slot", "state", "power", "ip", "host", "image", "spec_hash", "created_at", "reason"}
     assert set(pool["machines"][0]) == machine
     assert set(result["stats"]) == {"calls", "logins", "seconds"}
+
+
+def test_it_runs_on_the_oldest_python(ansible: Ansible) -> None:
+    found = subprocess.run([str(SETUP / "python.sh"), "oldest"], capture_output=True, text=True, check=True)
+    ansible.interpreter = found.stdout.split()[1]
+    played = ansible.play(ansible.pool(), ansible.pool())
+    assert [result["changed"] for result in played.results] == [True, False]
 
 
 def test_check_and_diff_mode_show_what_a_run_does(ansible: Ansible) -> None:
