@@ -14,5 +14,5 @@ cd "${ROOT}"
 "${SETUP}/python.sh" list | sed -n '1p;1!{$p}' | while read -r version python; do
     venv="$("${SETUP}/venv.sh" "unit-${version}" "${python}" unit)"
     say "unit tests on Python ${version}"
-    "${venv}/bin/python" -m pytest tests/unit "$@" </dev/null
+    "${venv}/bin/python" -m pytest --numprocesses auto tests/unit "$@" </dev/null
 done
