@@ -7,6 +7,7 @@
 from __future__ import annotations
 
 import enum
+import functools
 import hashlib
 import json
 import math
@@ -105,6 +106,7 @@ class PoolSpec:
         return self.template.vm_name(slot)
 
 
+@functools.cache
 def spec_hash(machine: MachineSpec) -> str:
     """16 hex digits that differ whenever a machine would have to be rebuilt to match the description.
 

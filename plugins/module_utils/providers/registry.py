@@ -2,7 +2,10 @@
 # BSD-2-Clause license (see LICENSES/BSD-2-Clause.txt)
 # SPDX-License-Identifier: BSD-2-Clause
 
-"""From a module's connection options to a provider. The only file that knows all of them by name."""
+"""From a module's connection options to a provider. The only file that knows all of them by name.
+
+Each is imported where it is chosen: a run that simulates does not load what talks to libvirt, nor the reverse.
+"""
 
 from __future__ import annotations
 
@@ -10,10 +13,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from ansible_collections.poolwright.virt.plugins.module_utils.clock import Clock
-from ansible_collections.poolwright.virt.plugins.module_utils.dummy.config import DummyOptions
 from ansible_collections.poolwright.virt.plugins.module_utils.providers.base import Provider
-from ansible_collections.poolwright.virt.plugins.module_utils.providers.dummy import DummyProvider, make_clock
-from ansible_collections.poolwright.virt.plugins.module_utils.providers.libvirt import LibvirtProvider
 from ansible_collections.poolwright.virt.plugins.module_utils.providers.types import PoolTemplate
 from ansible_collections.poolwright.virt.plugins.module_utils.stats import Stats
 
@@ -31,6 +31,9 @@ def choose_clock(params: Params) -> Clock:
     :raises InvalidSpec: the simulation's options are wrong.
     """
     if params["provider"] == "dummy":
+        from ansible_collections.poolwright.virt.plugins.module_utils.dummy.config import DummyOptions
+        from ansible_collections.poolwright.virt.plugins.module_utils.providers.dummy import make_clock
+
         return make_clock(DummyOptions.from_dict(params["dummy"]), params["path"])
     return Clock()
 
@@ -38,5 +41,10 @@ def choose_clock(params: Params) -> Clock:
 def make_provider(params: Params, pools: Sequence[PoolTemplate], clock: Clock, stats: Stats) -> Provider:
     """The provider that the parameters name, serving these pools. Whoever gets it closes it."""
     if params["provider"] == "dummy":
+        from ansible_collections.poolwright.virt.plugins.module_utils.dummy.config import DummyOptions
+        from ansible_collections.poolwright.virt.plugins.module_utils.providers.dummy import DummyProvider
+
         return DummyProvider(pools, clock, stats, path=params["path"], options=DummyOptions.from_dict(params["dummy"]))
+    from ansible_collections.poolwright.virt.plugins.module_utils.providers.libvirt import LibvirtProvider
+
     return LibvirtProvider(pools, clock, stats, uri=params["uri"], location=params["location"], virt_type=params["virt_type"])
