@@ -33,7 +33,6 @@ from ansible_collections.poolwright.virt.tests.bench.pool_module import play
 from ansible_collections.poolwright.virt.tests.bench.stage import URI, Stage
 
 
-
 @dataclass(frozen=True)
 class BareMachine:
     """A domain as ours are, without our mark: ``xml`` is a file, ``disk`` its root disk on ``base``."""
