@@ -22,7 +22,7 @@ INSIDE, PROCESS, PLAYBOOK, NOTHING = "inside the module", "the module's process"
 
 
 def measure(quick: bool) -> Measured:
-    size, rounds = (20, 2) if quick else (200, 9)
+    size, rounds = (20, 2) if quick else (200, 5)
     with libvirt_stage() as stage:
         return _measure(stage, size, rounds)
 

@@ -24,7 +24,7 @@ INSIDE, PROCESS, PLAYBOOK, NOTHING = "inside the module", "the module's process"
 
 
 def measure(quick: bool) -> Measured:
-    size, rounds, fills = (100, 2, 1) if quick else (1000, 9, 3)
+    size, rounds, fills = (100, 2, 1) if quick else (1000, 5, 3)
     folder = BENCH / "dummy"
     shutil.rmtree(folder, ignore_errors=True)
     folder.mkdir(parents=True)

@@ -33,7 +33,7 @@ PEER, PEER_NOTHING, NOTHING = (
 
 
 def measure(quick: bool) -> Measured:
-    size, rounds = (4, 1) if quick else (12, 5)
+    size, rounds = (4, 1) if quick else (12, 3)
     peer = bare.peer_environment()
     with libvirt_stage() as stage:
         return _compare(stage, peer, size, rounds)
