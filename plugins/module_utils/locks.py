@@ -20,6 +20,7 @@ from ansible_collections.poolwright.virt.plugins.module_utils.clock import Clock
 from ansible_collections.poolwright.virt.plugins.module_utils.errors import Busy
 
 POLL_SECONDS = 0.02
+SUFFIX = ".lock"
 
 
 def try_flock(fd: int) -> bool:
@@ -39,6 +40,23 @@ def still_named(path: str, fd: int) -> bool:
         return False
     opened = os.fstat(fd)
     return (named.st_dev, named.st_ino) == (opened.st_dev, opened.st_ino)
+
+
+def sweep_locks(directory: str) -> None:
+    """Remove the lock files in a directory whose holders were killed. No such directory: nothing to do."""
+    try:
+        names = [name for name in os.listdir(directory) if name.endswith(SUFFIX)]
+    except FileNotFoundError:
+        return
+    for name in names:
+        path = os.path.join(directory, name)
+        with contextlib.suppress(FileNotFoundError):
+            fd = os.open(path, os.O_RDWR | os.O_CLOEXEC | os.O_NOFOLLOW)
+            try:
+                if try_flock(fd) and still_named(path, fd):
+                    os.unlink(path)
+            finally:
+                os.close(fd)
 
 
 class FileLock:

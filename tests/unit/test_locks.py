@@ -16,7 +16,7 @@ import pytest
 
 from ansible_collections.poolwright.virt.plugins.module_utils.clock import Clock, Deadline, InstantClock
 from ansible_collections.poolwright.virt.plugins.module_utils.errors import Busy
-from ansible_collections.poolwright.virt.plugins.module_utils.locks import FileLock
+from ansible_collections.poolwright.virt.plugins.module_utils.locks import FileLock, sweep_locks
 
 HOLD = """
 import sys
@@ -146,3 +146,11 @@ def test_a_symbolic_link_is_not_followed(tmp_path: Path) -> None:
     with pytest.raises(OSError, match="symbolic links"), FileLock(str(tmp_path / "lock"), Clock()):
         pass
     assert (tmp_path / "target").read_text() == "precious"
+
+
+def test_lock_files_of_killed_holders_are_swept_and_others_kept(tmp_path: Path) -> None:
+    (tmp_path / "dead.lock").write_text("{}")
+    (tmp_path / "note.txt").write_text("")
+    with FileLock(str(tmp_path / "held.lock"), Clock()):
+        sweep_locks(str(tmp_path))
+        assert sorted(path.name for path in tmp_path.iterdir()) == ["held.lock", "note.txt"]

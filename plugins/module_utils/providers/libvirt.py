@@ -35,7 +35,7 @@ from ansible_collections.poolwright.virt.plugins.module_utils.libvirt.host impor
 from ansible_collections.poolwright.virt.plugins.module_utils.libvirt.kvm_probe import kvm_works
 from ansible_collections.poolwright.virt.plugins.module_utils.libvirt.session import MUTATING, remote_name
 from ansible_collections.poolwright.virt.plugins.module_utils.libvirt.virt_type import VIRT_TYPES, choose_platform
-from ansible_collections.poolwright.virt.plugins.module_utils.locks import FileLock
+from ansible_collections.poolwright.virt.plugins.module_utils.locks import FileLock, sweep_locks
 from ansible_collections.poolwright.virt.plugins.module_utils.providers.base import Provider
 from ansible_collections.poolwright.virt.plugins.module_utils.providers.libvirt_machines import create, preflight, remove
 from ansible_collections.poolwright.virt.plugins.module_utils.providers.libvirt_machines.addresses import Addresses
@@ -118,6 +118,8 @@ class LibvirtProvider(Provider):
         with ExitStack() as held:
             for pool in pools:
                 held.enter_context(self._file_lock(self.layout.pool_lock(pool), deadline))
+            with naming_storage_errors(self.layout.locks, "lock"):
+                sweep_locks(self.layout.locks)
             yield
 
     def exclusive(self, pools: Iterable[str], deadline: Deadline) -> AbstractContextManager[None]:

@@ -15,6 +15,7 @@ from typing import Any
 import pytest
 
 from ansible_collections.poolwright.virt.plugins.module_utils.errors import VirtError
+from ansible_collections.poolwright.virt.tests.integration.pool.conftest import Simulated
 from ansible_collections.poolwright.virt.tests.integration.pool.sites import Site, dummy_site, libvirt_site
 
 
@@ -114,8 +115,8 @@ def test_a_name_that_could_mean_something_else(tmp_path: Path, provider: str, na
     site.lab.cleanup()
 
 
-def test_a_path_that_is_no_dummy_database(tmp_path: Path) -> None:
-    site = dummy_site(tmp_path)
+def test_a_path_that_is_no_dummy_database(simulated: Simulated, tmp_path: Path) -> None:
+    site = simulated()
     site.connection["path"] = str(tmp_path / "text")
     (tmp_path / "text").write_text("this is no database, but it is long enough to look like one\n" * 10)
     with pytest.raises(VirtError) as caught:
@@ -124,8 +125,8 @@ def test_a_path_that_is_no_dummy_database(tmp_path: Path) -> None:
     assert caught.value.hint
 
 
-def test_every_wrong_dummy_option_is_told_at_once(tmp_path: Path) -> None:
-    site = dummy_site(tmp_path, {"delays": {"creat": 1}, "fail_percent": {"create": 101}, "hosts": []})
+def test_every_wrong_dummy_option_is_told_at_once(simulated: Simulated) -> None:
+    site = simulated({"delays": {"creat": 1}, "fail_percent": {"create": 101}, "hosts": []})
     with pytest.raises(VirtError) as caught:
         site.run(site.ci(1))
     assert caught.value.code == "invalid_spec"

@@ -12,7 +12,8 @@ from typing import Any
 import pytest
 
 from ansible_collections.poolwright.virt.plugins.module_utils.errors import VirtError
-from ansible_collections.poolwright.virt.tests.integration.pool.sites import Site, dummy_site
+from ansible_collections.poolwright.virt.tests.integration.pool.conftest import Simulated
+from ansible_collections.poolwright.virt.tests.integration.pool.sites import Site
 
 SCENARIOS = 200
 FURTHER_RUNS = 3
@@ -64,8 +65,8 @@ def attempt(site: Site, size: int, parallel: int) -> bool:
 
 
 @pytest.mark.parametrize("seed", range(SCENARIOS))
-def test_the_pool_becomes_exact_whatever_goes_wrong(tmp_path, seed: int) -> None:
-    site = dummy_site(tmp_path, scenario(seed))
+def test_the_pool_becomes_exact_whatever_goes_wrong(simulated: Simulated, seed: int) -> None:
+    site = simulated(scenario(seed))
     site.pool["ready"] = {**site.pool["ready"], "timeout": 120.0, "grace": 5.0, "interval": 0.5}
     chance = random.Random(-seed - 1)
     size, parallel = chance.randint(4, 8), chance.choice([1, 1, 4])
@@ -90,12 +91,10 @@ def test_the_pool_becomes_exact_whatever_goes_wrong(tmp_path, seed: int) -> None
 
 
 @pytest.mark.parametrize("seed", range(10))
-def test_the_same_seed_gives_the_same_plan_calls_and_result(tmp_path, seed: int) -> None:
+def test_the_same_seed_gives_the_same_plan_calls_and_result(simulated: Simulated, seed: int) -> None:
     results = []
     for name in ("one", "other"):
-        folder = tmp_path / name
-        folder.mkdir()
-        site = dummy_site(folder, {**scenario(seed), "connections": 0})
+        site = simulated({**scenario(seed), "connections": 0}, name)
         try:
             results.append(site.run(site.ci(5), max_parallel=1))
         except VirtError as exc:

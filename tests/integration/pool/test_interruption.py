@@ -11,14 +11,15 @@ import time
 
 import pytest
 
-from ansible_collections.poolwright.virt.tests.integration.pool.sites import dummy_site, finished, killed
+from ansible_collections.poolwright.virt.tests.integration.pool.conftest import Simulated
+from ansible_collections.poolwright.virt.tests.integration.pool.sites import finished, killed
 
 POINTS = 25
 
 
 @pytest.mark.parametrize("point", range(POINTS))
-def test_a_fill_killed_at_any_call_is_completed_by_one_more_run(tmp_path, point: int) -> None:
-    site = dummy_site(tmp_path, {"delays": {"create": [0.0, 0.01], "boot": 0.05}, "seed": point})
+def test_a_fill_killed_at_any_call_is_completed_by_one_more_run(simulated: Simulated, point: int) -> None:
+    site = simulated({"delays": {"create": [0.0, 0.01], "boot": 0.05}, "seed": point})
     size = 5
     calls = sum(site.run(site.ci(size), check=True)["stats"]["calls"].values()) + 6 * size
     at = random.Random(point).randint(1, calls)
@@ -29,8 +30,8 @@ def test_a_fill_killed_at_any_call_is_completed_by_one_more_run(tmp_path, point:
 
 
 @pytest.mark.parametrize("point", range(10))
-def test_a_removal_killed_at_any_call_is_completed_by_one_more_run(tmp_path, point: int) -> None:
-    site = dummy_site(tmp_path)
+def test_a_removal_killed_at_any_call_is_completed_by_one_more_run(simulated: Simulated, point: int) -> None:
+    site = simulated()
     site.run(site.ci(4))
     killed(site.start(site.ci(0), kill_at_call=random.Random(point).randint(1, 14)))
     assert site.run(site.ci(0))["failures"] == []
@@ -38,8 +39,8 @@ def test_a_removal_killed_at_any_call_is_completed_by_one_more_run(tmp_path, poi
 
 
 @pytest.mark.parametrize("seed", range(5))
-def test_a_fill_killed_at_any_moment_is_completed_by_one_more_run(tmp_path, seed: int) -> None:
-    site = dummy_site(tmp_path, {"delays": {"create": 0.1, "boot": 0.1}})
+def test_a_fill_killed_at_any_moment_is_completed_by_one_more_run(simulated: Simulated, seed: int) -> None:
+    site = simulated({"delays": {"create": 0.1, "boot": 0.1}})
     child = site.start(site.ci(6))
     time.sleep(0.15 + random.Random(seed).random() * 0.5)
     child.kill()
@@ -49,22 +50,22 @@ def test_a_fill_killed_at_any_moment_is_completed_by_one_more_run(tmp_path, seed
 
 
 @pytest.mark.parametrize("runs", [2, 4])
-def test_runs_side_by_side_make_the_pool_once(tmp_path, runs: int) -> None:
-    site = dummy_site(tmp_path, {"delays": {"create": 0.05, "boot": 0.05}})
+def test_runs_side_by_side_make_the_pool_once(simulated: Simulated, runs: int) -> None:
+    site = simulated({"delays": {"create": 0.05, "boot": 0.05}})
     results = [finished(child) for child in [site.start(site.ci(8)) for _run in range(runs)]]
     assert [result["failures"] for result in results] == [[]] * runs
     assert sorted(name for result in results for name in result["pools"]["ci"]["created"]) == [f"ci-{slot}" for slot in range(1, 9)]
     site.assert_exact(8)
 
 
-def test_runs_for_different_pools_do_not_wait_for_each_other(tmp_path) -> None:
-    site = dummy_site(tmp_path, {"delays": {"create": 0.3}})
+def test_runs_for_different_pools_do_not_wait_for_each_other(simulated: Simulated) -> None:
+    site = simulated({"delays": {"create": 0.3}})
     one, other = site.start(site.ci(2)), site.start({**site.pool, "name": "demo", "size": 2})
     assert finished(one)["failures"] == finished(other)["failures"] == []
 
 
-def test_a_run_told_to_stop_ends_in_order_and_the_next_goes_on(tmp_path) -> None:
-    site = dummy_site(tmp_path, {"delays": {"create": 0.2}})
+def test_a_run_told_to_stop_ends_in_order_and_the_next_goes_on(simulated: Simulated) -> None:
+    site = simulated({"delays": {"create": 0.2}})
     child = site.start(site.ci(10), max_parallel=2)
     while not site.lab.machines():
         time.sleep(0.02)
