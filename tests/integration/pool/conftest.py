@@ -16,7 +16,8 @@ from ansible_collections.poolwright.virt.tests.integration.pool.sites import SIT
 class Simulated(Protocol):
     """Makes a site on a dummy hypervisor with these options, in a folder of its own below the test's."""
 
-    def __call__(self, dummy: dict[str, Any] | None = None, folder: str = "") -> Site: ...
+    def __call__(self, dummy: dict[str, Any] | None = None, folder: str = "") -> Site:
+        """Cleaned up when the test ends."""
 
 
 @pytest.fixture
