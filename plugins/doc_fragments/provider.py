@@ -14,9 +14,10 @@ options:
     description:
       - The hypervisor that holds the machines.
       - V(libvirt) runs them on the target host through libvirt. The module has to run on that host, since the disks are there.
+      - V(vsphere) runs them on the ESXi hosts of a vCenter. The module runs anywhere from where vCenter can be reached, such as the controller.
       - V(dummy) simulates them in a database file, with delays and faults as asked for in O(dummy). It needs no hypervisor and no root.
     type: str
-    choices: [dummy, libvirt]
+    choices: [dummy, libvirt, vsphere]
     required: true
   uri:
     description:

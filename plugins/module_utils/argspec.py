@@ -8,9 +8,11 @@ from __future__ import annotations
 
 from typing import Any
 
+from ansible.module_utils.common.parameters import env_fallback
+
 Spec = dict[str, Any]
 
-PROVIDERS = ("dummy", "libvirt")
+PROVIDERS = ("dummy", "libvirt", "vsphere")
 
 
 def provider_options() -> Spec:
@@ -22,11 +24,33 @@ def provider_options() -> Spec:
         "virt_type": {"type": "str", "choices": ["auto", "kvm", "qemu"], "default": "auto"},
         "path": {"type": "path"},
         "dummy": {"type": "dict", "default": {}},
+        **vsphere_options(),
     }
 
 
 def required_by_provider() -> list[tuple[str, str, list[str]]]:
-    return [("provider", "dummy", ["path"])]
+    return [("provider", "dummy", ["path"]), ("provider", "vsphere", ["hostname"])]
+
+
+def vsphere_options() -> Spec:
+    """A vCenter and who comes. The environment variables are those that AWX's credential for vCenter sets, and others named alike."""
+    return {
+        "hostname": _from_environment({"type": "str"}, "VMWARE_HOST"),
+        "port": _from_environment({"type": "int", "default": 443}, "VMWARE_PORT"),
+        "username": _from_environment({"type": "str"}, "VMWARE_USER"),
+        "password": _from_environment({"type": "str", "no_log": True}, "VMWARE_PASSWORD"),
+        "token": _from_environment({"type": "str", "no_log": True}, "VMWARE_TOKEN"),
+        "validate_certs": _from_environment({"type": "bool", "default": True}, "VMWARE_VALIDATE_CERTS"),
+        "ca_path": _from_environment({"type": "path"}, "VMWARE_CA_PATH"),
+        "thumbprint": _from_environment({"type": "str"}, "VMWARE_THUMBPRINT"),
+        "proxy_host": _from_environment({"type": "str"}, "VMWARE_PROXY_HOST"),
+        "proxy_port": _from_environment({"type": "int", "default": 8080}, "VMWARE_PROXY_PORT"),
+        "datacenter": _from_environment({"type": "str"}, "VMWARE_DATACENTER"),
+    }
+
+
+def _from_environment(option: Spec, variable: str) -> Spec:
+    return {**option, "fallback": (env_fallback, [variable])}
 
 
 def pool_options() -> Spec:

@@ -20,6 +20,7 @@ extends_documentation_fragment:
   - poolwright.virt.attributes
   - poolwright.virt.attributes.action_group
   - poolwright.virt.provider
+  - poolwright.virt.vsphere
   - poolwright.virt.pools
 attributes:
   check_mode:

@@ -18,6 +18,7 @@ extends_documentation_fragment:
   - poolwright.virt.attributes.action_group
   - poolwright.virt.attributes.info_module
   - poolwright.virt.provider
+  - poolwright.virt.vsphere
   - poolwright.virt.pools
 options:
   pools:

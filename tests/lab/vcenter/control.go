@@ -1,0 +1,298 @@
+// Copyright (c) 2026, poolwright.virt contributors
+// GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+// SPDX-License-Identifier: GPL-3.0-or-later
+
+package main
+
+import (
+	"bytes"
+	"compress/gzip"
+	"encoding/json"
+	"encoding/xml"
+	"io"
+	"maps"
+	"math/rand"
+	"net/http"
+	"reflect"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/vmware/govmomi/simulator"
+	"github.com/vmware/govmomi/vim25/types"
+)
+
+// What a test may ask for, beside the API itself:
+//
+//	GET    /lab/calls            {"total": n, "connections": n, "methods": {"CloneVM_Task": n, ...}, "sessions": n}
+//	                             "sessions": those logged in and not logged out; uploads count by the start of their path, as "PUT /folder"
+//	DELETE /lab/calls            count calls and connections from zero
+//	POST   /lab/faults           {"method": "PowerOnVM_Task", "fault": "ResourceInUse", "object": "*", "times": 1, "skip": 0}
+//	                             the call is answered with this VIM fault
+//	POST   /lab/chaos            {"method": "*", "action": "drop-before", "rate": 0.1, "times": 0, "skip": 0, "seed": 1, "ms": 0}
+//	                             drop-before  the connection closes, nothing was done
+//	                             drop-after   all was done, and the connection closes instead of the answer
+//	                             unavailable  HTTP 503, nothing was done
+//	                             not-found    HTTP 404, as from some other server
+//	                             slow         the answer takes ms longer
+//	                             truncated    all was done, and the connection closes in the middle of the answer
+//	DELETE /lab/chaos            forget all of these, and the faults
+//	POST   /lab/sessions/expire  every session there is now has ended
+//
+// "skip" lets so many calls pass first, "times": 0 has no limit, "rate" is drawn from random numbers of the rule's own "seed".
+
+// The simulator leaves two properties empty that a real vCenter always fills, and names a manager as the entity of a task on files or
+// disks: pyVmomi reads neither.
+var likeReal = strings.NewReplacer(
+	"<faultToleranceState></faultToleranceState>", "<faultToleranceState>notConfigured</faultToleranceState>",
+	"<recordReplayState></recordReplayState>", "<recordReplayState>inactive</recordReplayState>",
+	`<entity type="VirtualDiskManager">virtualDiskManager</entity>`, "", `<entity type="VirtualDiskManager">VirtualDiskManager</entity>`, "",
+	`<entity type="FileManager">FileManager</entity>`, "")
+
+type rule struct {
+	Method string  `json:"method"`
+	Action string  `json:"action"`
+	Rate   float64 `json:"rate"`
+	Times  int     `json:"times"`
+	Skip   int     `json:"skip"`
+	Seed   int64   `json:"seed"`
+	Ms     int     `json:"ms"`
+	random *rand.Rand
+}
+
+type lab struct {
+	next    http.Handler
+	service *simulator.Service
+
+	mu          sync.Mutex
+	methods     map[string]int
+	connections int
+	rules       []*rule
+	seen, dead  map[string]bool // session cookies
+}
+
+func newLab(next http.Handler, service *simulator.Service) *lab {
+	return &lab{next: next, service: service, methods: map[string]int{}, seen: map[string]bool{}, dead: map[string]bool{}}
+}
+
+func (l *lab) connected() {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.connections++
+}
+
+func (l *lab) control(w http.ResponseWriter, r *http.Request) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	switch r.Method + " " + r.URL.Path {
+	case "GET /lab/calls":
+		total := 0
+		for n := range maps.Values(l.methods) {
+			total += n
+		}
+		w.Header().Set("Content-Type", "application/json")
+		_ = json.NewEncoder(w).Encode(map[string]any{
+			"total": total, "connections": l.connections, "methods": l.methods, "sessions": len(l.seen) - len(l.dead)})
+	case "DELETE /lab/calls":
+		l.methods, l.connections = map[string]int{}, 0
+	case "POST /lab/faults":
+		l.addFault(w, r)
+	case "POST /lab/chaos":
+		c := &rule{Method: "*", Rate: 1}
+		if err := json.NewDecoder(r.Body).Decode(c); err != nil {
+			http.Error(w, err.Error(), http.StatusBadRequest)
+			return
+		}
+		c.random = rand.New(rand.NewSource(c.Seed))
+		l.rules = append(l.rules, c)
+	case "DELETE /lab/chaos":
+		l.rules = nil
+		l.service.ClearFaultRules()
+	case "POST /lab/sessions/expire":
+		maps.Copy(l.dead, l.seen)
+	default:
+		http.NotFound(w, r)
+	}
+}
+
+func (l *lab) addFault(w http.ResponseWriter, r *http.Request) {
+	var f struct {
+		Method, Fault, Object string
+		Times, Skip           int
+	}
+	f.Object = "*"
+	if err := json.NewDecoder(r.Body).Decode(&f); err != nil {
+		http.Error(w, err.Error(), http.StatusBadRequest)
+		return
+	}
+	if kind, ok := types.TypeFunc()(f.Fault); ok {
+		made := reflect.New(kind)
+		if fault, ok := made.Interface().(types.BaseMethodFault); ok {
+			fillReferences(made.Elem())
+			l.service.AddFaultRule(&simulator.FaultInjectionRule{
+				MethodName: f.Method, ObjectType: "*", ObjectName: f.Object, Probability: 1, FaultType: simulator.FaultTypeCustom,
+				Fault: fault, Message: "injected " + f.Fault, MaxCount: f.Times, SkipCount: f.Skip, Enabled: true})
+			return
+		}
+	}
+	http.Error(w, f.Fault+" is no VIM fault", http.StatusBadRequest)
+}
+
+// fillReferences has the objects that a fault must name be some: pyVmomi does not read an answer where they are empty.
+func fillReferences(fault reflect.Value) {
+	for i := range fault.NumField() {
+		if f := fault.Field(i); f.Type() == reflect.TypeFor[types.ManagedObjectReference]() {
+			kind := "Folder"
+			if fault.Type().Field(i).Name == "Task" {
+				kind = "Task"
+			}
+			f.Set(reflect.ValueOf(types.ManagedObjectReference{Type: kind, Value: "injected"}))
+		}
+	}
+}
+
+// pick returns the first rule that fires for this call.
+func (l *lab) pick(method string) *rule {
+	for i, c := range l.rules {
+		if c.Method != "*" && c.Method != method {
+			continue
+		}
+		if c.Skip > 0 {
+			c.Skip--
+			continue
+		}
+		if c.random.Float64() >= c.Rate {
+			continue
+		}
+		if c.Times > 0 {
+			if c.Times--; c.Times == 0 {
+				l.rules = append(l.rules[:i:i], l.rules[i+1:]...)
+			}
+		}
+		return c
+	}
+	return nil
+}
+
+// methodOf names the first element inside the SOAP body.
+func methodOf(body []byte) string {
+	d, inBody := xml.NewDecoder(bytes.NewReader(body)), false
+	for {
+		t, err := d.Token()
+		if err != nil {
+			return "?"
+		}
+		if s, ok := t.(xml.StartElement); ok {
+			if inBody {
+				return s.Name.Local
+			}
+			inBody = s.Name.Local == "Body"
+		}
+	}
+}
+
+// nameOf is what a request is counted by.
+func nameOf(r *http.Request) (string, error) {
+	if r.Method != http.MethodPost || !strings.HasPrefix(r.URL.Path, "/sdk") {
+		return r.Method + " /" + strings.SplitN(strings.TrimPrefix(r.URL.Path, "/"), "/", 2)[0], nil
+	}
+	body, err := io.ReadAll(r.Body)
+	r.Body = io.NopCloser(bytes.NewReader(body))
+	return methodOf(body), err
+}
+
+func (l *lab) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	if strings.HasPrefix(r.URL.Path, "/lab/") {
+		l.control(w, r)
+		return
+	}
+	name, err := nameOf(r)
+	if err != nil {
+		panic(http.ErrAbortHandler)
+	}
+	fires := l.admit(name, r)
+	action := ""
+	if fires != nil {
+		action = fires.Action
+	}
+	switch action {
+	case "drop-before":
+		panic(http.ErrAbortHandler)
+	case "unavailable":
+		http.Error(w, "injected", http.StatusServiceUnavailable)
+		return
+	case "not-found":
+		http.NotFound(w, r)
+		return
+	case "slow":
+		time.Sleep(time.Duration(fires.Ms) * time.Millisecond)
+	}
+	if r.Method != http.MethodPost && action == "" {
+		l.next.ServeHTTP(w, r)
+		return
+	}
+	answer := &buffered{header: http.Header{}, status: http.StatusOK}
+	l.next.ServeHTTP(answer, r)
+	l.note(answer, name, r)
+	if action == "drop-after" {
+		panic(http.ErrAbortHandler)
+	}
+	answer.send(w, r, action == "truncated")
+}
+
+// admit counts the call, takes its cookie away if that session has ended, and returns the rule that fires.
+func (l *lab) admit(name string, r *http.Request) *rule {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.methods[name]++
+	if c, err := r.Cookie("vmware_soap_session"); err == nil && l.dead[c.Value] {
+		r.Header.Del("Cookie")
+	}
+	return l.pick(name)
+}
+
+// note remembers the sessions that begin and end.
+func (l *lab) note(answer *buffered, name string, r *http.Request) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	for _, c := range (&http.Response{Header: answer.header}).Cookies() {
+		if c.Name == "vmware_soap_session" {
+			l.seen[c.Value] = true
+		}
+	}
+	if c, err := r.Cookie("vmware_soap_session"); err == nil && name == "Logout" && answer.status == http.StatusOK && l.seen[c.Value] {
+		l.dead[c.Value] = true
+	}
+}
+
+type buffered struct {
+	header http.Header
+	status int
+	body   bytes.Buffer
+}
+
+func (b *buffered) Header() http.Header         { return b.header }
+func (b *buffered) Write(p []byte) (int, error) { return b.body.Write(p) }
+func (b *buffered) WriteHeader(status int)      { b.status = status }
+
+// send passes the answer on, packed where the client takes that, as a real one does.
+func (b *buffered) send(w http.ResponseWriter, r *http.Request, truncated bool) {
+	body := []byte(likeReal.Replace(b.body.String()))
+	maps.Copy(w.Header(), b.header)
+	w.Header().Del("Content-Length")
+	if strings.Contains(r.Header.Get("Accept-Encoding"), "gzip") && b.header.Get("Content-Encoding") == "" {
+		var packed bytes.Buffer
+		z := gzip.NewWriter(&packed)
+		_, _ = z.Write(body)
+		_ = z.Close()
+		body = packed.Bytes()
+		w.Header().Set("Content-Encoding", "gzip")
+	}
+	w.WriteHeader(b.status)
+	if truncated {
+		_, _ = w.Write(body[:len(body)/2])
+		_ = http.NewResponseController(w).Flush()
+		panic(http.ErrAbortHandler)
+	}
+	_, _ = w.Write(body)
+}
