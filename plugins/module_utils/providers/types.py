@@ -56,11 +56,37 @@ class SeedSpec:
         return bool(self.user_data or self.network_config or self.ssh_keys or self.hostname)
 
 
+class Clone(str, enum.Enum):
+    """How a machine comes from its template: its disks are children of the template's, or copies, or it is forked from a running one."""
+
+    LINKED = "linked"
+    FULL = "full"
+    INSTANT = "instant"
+
+
+@dataclass(frozen=True)
+class Placement:
+    """Where in a vCenter a machine goes; all are names or inventory paths, "" leaves the choice to the provider.
+
+    ``folder`` is below the datacenter's folder of machines. ``datastore`` names a datastore or a datastore cluster.
+    """
+
+    folder: str = ""
+    cluster: str = ""
+    host: str = ""
+    resource_pool: str = ""
+    datastore: str = ""
+    storage_policy: str = ""
+
+
 @dataclass(frozen=True)
 class MachineSpec:
-    """What each machine of a pool is. ``memory_mb`` is in MiB. ``image`` is None only where nothing will be made."""
+    """What each machine of a pool is. ``memory_mb`` is in MiB. ``image`` and ``template`` are both missing only where nothing will be made."""
 
     image: ImageSource | None = None
+    template: str = ""
+    clone: Clone = Clone.LINKED
+    placement: Placement = Placement()
     cpus: int = 1
     memory_mb: int = 1024
     disk: DiskSpec = DiskSpec()
