@@ -12,10 +12,10 @@ setup := tests/setup
 help: ## list what can be done here
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-17s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
-quickstart: ## make a pool of three machines (PROVIDER=libvirt as root, or PROVIDER=dummy)
+quickstart: ## make a pool (PROVIDER=libvirt as root; PROVIDER=dummy or vsphere for simulated machines)
 	@$(setup)/quickstart.sh up "$(PROVIDER)"
 
-quickstart-clean: ## remove all that quickstart made, with either provider
+quickstart-clean: ## remove all that quickstart made, with any provider
 	@$(setup)/quickstart.sh down
 
 test: lint sanity unit contract integration molecule ## everything below, in order (as root, or with sudo)
@@ -31,8 +31,8 @@ sanity: ## ansible-test sanity on the oldest and the newest ansible-core
 unit: ## unit tests on the oldest and the newest Python
 	@$(setup)/unit.sh
 
-contract: lab-up ## every provider against the contract: simulated, libvirt's test driver, real guests
-	@$(setup)/with.sh newest python -m pytest tests/contract --lab dummy,libvirt_test,libvirt_qemu
+contract: lab-up ## every provider against the contract: simulated, libvirt's test driver, real guests, a vCenter
+	@$(setup)/with.sh newest python -m pytest tests/contract --lab dummy,libvirt_test,libvirt_qemu,vsphere
 
 integration: lab-up ## modules, roles and playbooks on real input; what involves Ansible on the oldest and the newest ansible-core
 	@$(setup)/with.sh newest python -m pytest tests/integration

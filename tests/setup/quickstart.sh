@@ -3,26 +3,39 @@
 # GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-# quickstart.sh up libvirt|dummy: makes the pool that examples/quickstart/ describes and shows it.
-# quickstart.sh down [libvirt|dummy]: removes all that "up" made; without a name, for both.
+# quickstart.sh up libvirt|dummy|vsphere: makes the pool that examples/quickstart/ describes and shows it.
+# quickstart.sh down [libvirt|dummy|vsphere]: removes all that "up" made; without a name, for all of them.
 
 # shellcheck source=tests/setup/common.sh
 . "$(dirname "$0")/common.sh"
 
 state="${WORK}/quickstart"
 lab="${ROOT}/tests/lab/lab"
+vcenter="${ROOT}/tests/lab/vcenter.sh"
 disks=/var/lib/poolwright-quickstart
 
 play() { # play PROVIDER PLAYBOOK [ARGUMENT...]
     local provider="$1" playbook="$2" requirements=quickstart venv
     shift 2
-    [ "${provider}" = dummy ] || requirements=quickstart-libvirt
+    [ "${provider}" = dummy ] || requirements="quickstart-${provider}"
     venv="$("${SETUP}/venv.sh" "${requirements}" controller)"
     "${SETUP}/collection.sh" link >/dev/null
     cd "${ROOT}"
     ANSIBLE_COLLECTIONS_PATH="${WORK}/collections" ANSIBLE_HOME="${state}/${provider}/ansible" ANSIBLE_REMOTE_TMP="${state}/${provider}/ansible/tmp" \
         "${venv}/bin/ansible-playbook" \
         -i "${state}/${provider}/inventory.yml" "poolwright.virt.${playbook}" "$@"
+}
+
+start_vcenter() { # start_vcenter DIR: one that simulates its hosts, with a template
+    ! "${vcenter}" status "$1" >/dev/null 2>&1 || return 0
+    "${vcenter}" up "$1" -vm 1
+    # shellcheck source=/dev/null
+    (
+        . "$1/govc.env"
+        govc="$(sed -n 's/^ *"govc": "\(.*\)",$/\1/p' "$1/vcenter.json")"
+        "${govc}" vm.clone -vm DC0_C0_RP0_VM0 -on=false debian-13
+        "${govc}" vm.markastemplate debian-13
+    ) >"$1/template.log" || die "no template: $(cat "$1/template.log")"
 }
 
 up() {
@@ -34,6 +47,7 @@ up() {
         image="$("${lab}" up)"
         cmp --silent "${image}" "${dir}/tiny.qcow2" || cp "${image}" "${dir}/tiny.qcow2"
     fi
+    [ "$1" != vsphere ] || start_vcenter "${dir}/vcenter"
     cp "${ROOT}/examples/quickstart/$1.yml" "${dir}/inventory.yml"
 
     say "bringing the pool to its size"
@@ -45,7 +59,7 @@ up() {
     printf '\n'
     cat "${dir}/report.txt"
     printf '\n'
-    if grep -Eq '^localhost .* changed=0 ' "${dir}/provision.log"; then
+    if grep -Eq '^(localhost|lab) .* changed=0 ' "${dir}/provision.log"; then
         printf 'All was as it should be, nothing was changed.\n'
     fi
     printf 'report     %s\n' "${dir}/report.html"
@@ -55,7 +69,7 @@ up() {
 
 down() {
     local dir="${state}/$1"
-    if [ ! -d "${dir}" ] && { [ "$1" = dummy ] || [ ! -d "${disks}" ]; }; then
+    if [ ! -d "${dir}" ] && { [ "$1" != libvirt ] || [ ! -d "${disks}" ]; }; then
         say "quickstart with $1: nothing is there"
         return
     fi
@@ -65,6 +79,10 @@ down() {
         cp "${ROOT}/examples/quickstart/$1.yml" "${dir}/inventory.yml"
         play "$1" teardown -e teardown_pools=demo
     fi
+    if [ "$1" = vsphere ] && "${vcenter}" status "${dir}/vcenter" >/dev/null 2>&1; then
+        play "$1" teardown -e teardown_pools=demo
+        "${vcenter}" down "${dir}/vcenter"
+    fi
     [ "$1" != libvirt ] || rm -rf "${disks}"
     [ ! -e "${dir}/lab" ] || "${lab}" down
     rm -rf "${dir}"
@@ -72,27 +90,28 @@ down() {
     say "quickstart with $1: all removed"
 }
 
-usage() { die "usage: $0 up libvirt|dummy, or $0 down [libvirt|dummy]"; }
+usage() { die "usage: $0 up libvirt|dummy|vsphere, or $0 down [libvirt|dummy|vsphere]"; }
 
-case "${2:-both}" in
+case "${2:-all}" in
     libvirt)
         # One exception: who is not root has nothing to remove, and needs no password to be told so.
         if [ "$(id -u)" -ne 0 ] && { [ "${1:-}" != down ] || [ -d "${state}/libvirt" ] || [ -d "${disks}" ]; }; then
-            command -v sudo >/dev/null || die "real machines need root, or sudo; PROVIDER=dummy needs neither"
+            command -v sudo >/dev/null || die "real machines need root, or sudo; PROVIDER=dummy and PROVIDER=vsphere need neither"
             exec sudo -- "$0" "$@"
         fi
         ;;
-    dummy | both) ;;
+    dummy | vsphere | all) ;;
     *) usage ;;
 esac
 case "${1:-}" in
     up)
-        [ "${2:-both}" != both ] || usage
+        [ "${2:-all}" != all ] || usage
         up "$2"
         ;;
     down)
-        if [ "${2:-both}" = both ]; then
+        if [ "${2:-all}" = all ]; then
             "$0" down dummy
+            "$0" down vsphere
             exec "$0" down libvirt
         fi
         down "$2"

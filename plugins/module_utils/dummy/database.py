@@ -50,7 +50,7 @@ class Database:
             db = sqlite3.connect(path, timeout=BUSY_SECONDS, isolation_level=None, check_same_thread=False)
             try:
                 _prepare(db)
-            except BaseException:
+            except BaseException:  # whatever it is, goes on after the file is closed
                 db.close()
                 raise
             self._db = db
@@ -128,7 +128,7 @@ def _transaction(db: sqlite3.Connection) -> Iterator[None]:
     db.execute("BEGIN IMMEDIATE")
     try:
         yield
-    except BaseException:
+    except BaseException:  # whatever it is, goes on after the change is undone
         db.execute("ROLLBACK")
         raise
     db.execute("COMMIT")

@@ -59,6 +59,7 @@ class Usage:
 
 
 _COLUMNS = [column.name for column in fields(Row)]
+# The columns are named by the class above, never by anybody else: nothing can be slipped into the statements.
 _SELECT = f"SELECT {', '.join(_COLUMNS)}, EXISTS (SELECT 1 FROM disks WHERE machine = machines.name AND disks.name = '{ROOT_DISK}') FROM machines"  # noqa: S608
 _USAGE = "SELECT host, count(*), sum(memory_mb) FROM machines GROUP BY host"
 _INSERT = f"INSERT INTO machines ({', '.join(_COLUMNS)}) VALUES ({', '.join('?' * len(_COLUMNS))})"  # noqa: S608

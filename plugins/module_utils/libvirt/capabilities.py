@@ -91,7 +91,7 @@ def parse_domain_capabilities(text: str) -> DomainCapabilities:
 
 
 def _parse(text: str, name: str) -> ET.Element:
-    root = ET.fromstring(text)  # noqa: S314
+    root = ET.fromstring(text)  # noqa: S314 (libvirt wrote it)
     if root.tag != name:
         raise OperationFailed(f"libvirt answered <{root.tag}> where <{name}> was asked for")
     return root

@@ -119,7 +119,7 @@ class Guest:
             text = self._ask("virDomainGetMetadata", lambda domain: domain.metadata(kind, namespace, 0))
         except NoMetadata:
             return None
-        return ET.fromstring(text)  # noqa: S314
+        return ET.fromstring(text)  # noqa: S314 (libvirt wrote it)
 
     def set_metadata(self, element: ET.Element, namespace: str, prefix: str) -> None:
         """Replace our element, of the running domain and of its definition alike.

@@ -209,7 +209,7 @@ class Host:
 
         def ask() -> bool:
             text = self._session.call("virNetworkGetXMLDesc", lambda conn: self._network(conn, network).XMLDesc(0), obj=network, phase="addresses")
-            return ET.fromstring(text).find("ip/dhcp") is not None  # noqa: S314
+            return ET.fromstring(text).find("ip/dhcp") is not None  # noqa: S314 (libvirt wrote it)
 
         found: bool = self._once(f"dhcp {network}", ask)
         return found

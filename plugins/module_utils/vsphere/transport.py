@@ -125,7 +125,7 @@ class Transport:
         except (OSError, http.client.HTTPException) as exc:
             connection.close()
             raise Unsent(f"vCenter cannot be reached: {exc or type(exc).__name__}", obj=str(where), phase="connect", hint=self._hint(exc)) from None
-        except BaseException:
+        except BaseException:  # whatever it is, goes on after the connection is closed
             connection.close()
             raise
         connection.sock.settimeout(seconds)
@@ -153,7 +153,7 @@ class Transport:
             if connection.sock is not None:
                 connection.sock.settimeout(timeout)
             yield connection
-        except BaseException:
+        except BaseException:  # whatever it is, goes on: what is left on the connection would be taken for the next answer
             connection.close()
             raise
         if connection.sock is None:  # the server wanted it closed

@@ -36,6 +36,9 @@ def test_the_role_takes_all_options_of_the_module() -> None:
     module["provider"] = {**module["provider"], "default": "libvirt"}
     del module["provider"]["required"]
     for name, option in module.items():
+        if "fallback" in option:
+            # What has an environment variable has no default in the role, which would hide it.
+            option = {key: value for key, value in option.items() if key not in ("fallback", "default")}
         assert options[f"pool_provision_{name}"] == option, name
 
 

@@ -89,7 +89,7 @@ def remove_orphans(host: Host, layout: Layout, pool: str) -> list[str]:
 
 def _uses(guest: Guest, directory: str) -> bool:
     try:
-        domain = ET.fromstring(guest.xml())  # noqa: S314
+        domain = ET.fromstring(guest.xml())  # noqa: S314 (libvirt wrote it)
     except NotFound:
         return False
     return any(value == directory or value.startswith(f"{directory}/") for element in domain.iter() for value in element.attrib.values())
