@@ -14,7 +14,7 @@ import importlib
 import logging
 import struct
 from dataclasses import dataclass
-from typing import Any
+from typing import IO, Any
 
 from ansible_collections.poolwright.virt.plugins.module_utils.errors import MissingDependency
 
@@ -37,14 +37,22 @@ def detect(path: str) -> Detected:
 
     :raises MissingDependency: oslo.utils is not there, or too old, or one that needs a library that is missing.
     """
-    inspector = _inspector()
     with open(path, "rb") as stream:
-        wrapper = inspector.InspectWrapper(stream)
-        try:
-            while wrapper.read(_READ) and wrapper.formats is None:
-                pass
-        finally:
-            wrapper.close()
+        return detect_in(stream)
+
+
+def detect_in(stream: IO[bytes]) -> Detected:
+    """The same of an open file, which is closed, or of a part of one.
+
+    :raises MissingDependency: see ``detect``.
+    """
+    inspector = _inspector()
+    wrapper = inspector.InspectWrapper(stream)
+    try:
+        while wrapper.read(_READ) and wrapper.formats is None:
+            pass
+    finally:
+        wrapper.close()
     found = sorted(wrapper.formats, key=str)
     violations = [pair for one in found for pair in _violations(one, inspector)]
     return Detected(tuple(str(one) for one in found), tuple(violations))

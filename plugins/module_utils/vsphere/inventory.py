@@ -31,6 +31,7 @@ _READ: dict[str, tuple[str, ...]] = {
     "Datastore": (
         "name",
         "parent",
+        "browser",
         "summary.accessible",
         "summary.capacity",
         "summary.freeSpace",
@@ -141,13 +142,15 @@ class Inventory:
         """The entry of a managed object that was read somewhere else; None for a machine, or what came later."""
         return self._all.get(moid_of(obj))
 
-    def machine(self, name: str, paths: Sequence[str] = (), *, root: Any = None) -> Entry:
+    def machine(self, name: str, paths: Sequence[str] = (), *, root: Any = None, among: Iterable[Found] | None = None) -> Entry:
         """A machine or a template, by name or inventory path. Reads the names of all machines below ``root`` (None: the datacenter).
 
         :param paths: further properties that its entry shall have.
+        :param among: all there are, where they were read before with ``name`` and ``parent``.
         :raises NotFound, Ambiguous: there is none, or several.
         """
-        found = _one(self.machines(root=root), name, "machine or template", "give its path, such as templates/debian-13")
+        there = self.machines(root=root) if among is None else [self._entry(one) for one in among]
+        found = _one(there, name, "machine or template", "give its path, such as templates/debian-13")
         if not paths:
             return found
         return Entry(found.obj, found.kind, found.name, found.path, self.vim.get_properties(found.obj, ["name", "parent", *paths], about=found.path))

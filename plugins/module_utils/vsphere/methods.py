@@ -19,6 +19,7 @@ READS = frozenset(
         "ContinueRetrievePropertiesEx",
         "CreateImportSpec",
         "CurrentTime",
+        "FetchUserPrivilegeOnEntities",
         "FindAllByDnsName",
         "FindAllByIp",
         "FindAllByUuid",

@@ -10,7 +10,7 @@ import contextlib
 import itertools
 import threading
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, Callable
 
 from ansible_collections.poolwright.virt.plugins.module_utils.clock import Clock, Deadline
 from ansible_collections.poolwright.virt.plugins.module_utils.errors import AuthenticationFailed, ConnectionFailed, OperationFailed, VirtError
@@ -54,6 +54,7 @@ class Session:
         self._content: Any = None
         self._refused: AuthenticationFailed | None = None
         self._login_sent = False
+        self._login_lost = False
         self._logged_in = False
         self._closed = False
         self.number = 0
@@ -63,7 +64,8 @@ class Session:
         """vCenter's ``ServiceContent``: its managers, its root folder, its version. Asked for once; needs no login."""
         with self._lock:
             if self._content is None:
-                self._content = self._patiently("RetrieveServiceContent", reference("ServiceInstance", "ServiceInstance"), {})
+                instance = reference("ServiceInstance", "ServiceInstance")
+                self._content = self._patiently(lambda: self.call_no_session(instance, "RetrieveServiceContent", {}, phase="connect"))
                 self._check_product()
             return self._content
 
@@ -82,6 +84,7 @@ class Session:
         with self._lock:
             if self._logged_in and self.number == number:
                 self._logged_in = False
+                self._transport.forget_cookie()
             return self.enter()
 
     def call_once(
@@ -125,9 +128,10 @@ class Session:
             objectSet=[lib.vmodl.query.PropertyCollector.ObjectSpec(obj=self.content.sessionManager)],
             propSet=[lib.vmodl.query.PropertyCollector.PropertySpec(type=lib.vim.SessionManager, pathSet=["currentSession"])],
         )
-        options = lib.vmodl.query.PropertyCollector.RetrieveOptions()
+        said = {"specSet": [spec], "options": lib.vmodl.query.PropertyCollector.RetrieveOptions()}
+        collector = self.content.propertyCollector
         try:
-            found = self._patiently("RetrievePropertiesEx", self.content.propertyCollector, {"specSet": [spec], "options": options})
+            found = self._patiently(lambda: self.call_no_session(collector, "RetrievePropertiesEx", said, phase="connect"))
         except NotAuthenticated:
             return False
         return found is not None and any(entry.val is not None for content in found.objects for entry in content.propSet)
@@ -138,9 +142,7 @@ class Session:
             self._closed = True
             if self._login_sent:
                 self._login_sent = self._logged_in = False
-                # It ends by itself after a while where this fails.
-                with contextlib.suppress(VirtError):
-                    self.call_no_session(self._content.sessionManager, "Logout", {}, timeout=10.0)
+                self._log_out()
             self._transport.forget_cookie()
             self._transport.close()
 
@@ -150,28 +152,44 @@ class Session:
         if self._refused is not None:
             raise self._refused
         manager = self.content.sessionManager
-        who = self._credentials
-        self._transport.forget_cookie()
         self._stats.login()
         self._login_sent = True
         try:
-            if who.token:
-                self._patiently("LoginByToken", manager, {"locale": "en"}, LOGIN_PAUSES, who.token)
-            else:
-                self._patiently("Login", manager, {"userName": who.user, "password": who.password, "locale": "en"}, LOGIN_PAUSES)
+            self._log_in(manager)
         except AuthenticationFailed as exc:
             self._login_sent = False
-            exc.obj = exc.obj or f"{who} at {self._transport.endpoint}"
+            exc.obj = exc.obj or f"{self._credentials} at {self._transport.endpoint}"
             self._refused = exc
             raise
         self.number += 1
         self._logged_in = True
 
-    def _patiently(self, method: str, obj: Any, arguments: Mapping[str, Any], pauses: tuple[float, ...] = PAUSES, token: Secret = NO_TOKEN) -> Any:
+    def _log_in(self, manager: Any) -> None:
+        who = self._credentials
+        user = {"userName": who.user, "password": who.password}
+
+        def attempt() -> None:
+            # What the attempt before has opened, without our having been told, is not left open.
+            if self._transport.cookie_header() and self._login_lost:
+                self._log_out()
+                self._transport.forget_cookie()
+            self._login_lost = True
+            method, said = ("LoginByToken", {}) if who.token else ("Login", user)
+            self.call_no_session(manager, method, {**said, "locale": "en"}, phase="connect", token=who.token)
+            self._login_lost = False
+
+        self._patiently(attempt, LOGIN_PAUSES)
+
+    def _log_out(self) -> None:
+        """It ends by itself after a while where this fails."""
+        with contextlib.suppress(VirtError):
+            self._patiently(lambda: self.call_no_session(self._content.sessionManager, "Logout", {}, timeout=10.0), LOGIN_PAUSES)
+
+    def _patiently(self, attempt: Callable[[], Any], pauses: tuple[float, ...] = PAUSES) -> Any:
         """A call that may be repeated: no session of ours is disturbed by a second one."""
         for pause in (*pauses, None):
             try:
-                return self.call_no_session(obj, method, arguments, phase="connect", token=token)
+                return attempt()
             except (AnswerLost, Unsent) as exc:
                 if pause is None:
                     raise _given_up(exc, len(pauses) + 1, str(self._transport.endpoint), "connect") from None

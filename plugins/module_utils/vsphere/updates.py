@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import contextlib
 import threading
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from math import ceil
 from typing import Any, Callable
@@ -26,6 +26,9 @@ from ansible_collections.poolwright.virt.plugins.module_utils.vsphere.session im
 
 GATHER_SECONDS = 0.05
 """What threads begin to wait for within this time is listed in one call."""
+
+GATHER_MORE_SECONDS = 0.2
+"""The same while others are waited for already: what began one after the other ends so too."""
 
 PAUSE_SECONDS = 0.1
 """Between two requests for updates, so that what happens at nearly the same time comes in one answer."""
@@ -95,17 +98,18 @@ class Updates:
         self._asked_at = float("-inf")
         self._listing = threading.Lock()  # who holds it may change what is on the server
 
-    def wait(self, watches: Sequence[Watch], deadline: Deadline) -> None:
+    def wait(self, watches: Sequence[Watch], deadline: Deadline, *, enough: Callable[[Iterable[bool]], bool] = all) -> None:
         """Return when all have settled or the deadline has passed, a second later at most.
 
+        :param enough: ``any`` to return when one has.
         :raises ConnectionFailed: vCenter could not be reached again and again.
         """
         with self._watching(watches):
             attempts = Attempts(self._session, self._clock, deadline=deadline)
-            while not all(watch.settled for watch in watches):
+            while not enough(watch.settled for watch in watches):
                 try:
                     self._list(attempts)
-                    if self._follow_or_lead(watches, deadline):
+                    if self._follow_or_lead(watches, deadline, enough):
                         return
                 except LOST as exc:
                     attempts.after(exc, repeatable=True)
@@ -129,10 +133,10 @@ class Updates:
                 for target, watch in homes:
                     target.watches.remove(watch)
 
-    def _follow_or_lead(self, watches: Sequence[Watch], deadline: Deadline) -> bool:
+    def _follow_or_lead(self, watches: Sequence[Watch], deadline: Deadline, enough: Callable[[Iterable[bool]], bool]) -> bool:
         """Wait for one answer, as the one who asks or as one who is told. True when there is nothing more to wait for."""
         with self._changed:
-            if all(watch.settled for watch in watches) or deadline.passed:
+            if enough(watch.settled for watch in watches) or deadline.passed:
                 return True
             collector = self._collector
             if collector is None:
@@ -190,7 +194,7 @@ class Updates:
         with self._listing:
             if not self._unlisted():
                 return  # another thread listed it together with its own
-            self._clock.sleep(GATHER_SECONDS)
+            self._clock.sleep(GATHER_MORE_SECONDS if self._busy() else GATHER_SECONDS)
             collector = self._collector
             try:
                 if collector is None or collector.number != attempts.number:
@@ -236,6 +240,11 @@ class Updates:
             for obj in missing or ():
                 if _key(obj) in targets:
                     targets[_key(obj)].fail(_gone(obj))
+
+    def _busy(self) -> bool:
+        with self._changed:
+            targets = (target for group in self._targets.values() for target in group.values())
+            return any(target.listed and any(not watch.settled for watch in target.watches) for target in targets)
 
     def _unlisted(self) -> bool:
         with self._changed:

@@ -130,6 +130,15 @@ class VIM:
             raise DeadlineExceeded("what was waited for did not happen in time", obj=about, phase=phase)
         return watch.values
 
+    def wait_for_any(self, objects: Iterable[Any], paths: Sequence[str], until: Callable[[Mapping[str, Any]], bool], deadline: Deadline) -> None:
+        """Return when ``until`` holds for the properties of one of the objects, or one is gone, or the deadline has passed.
+
+        What is known of an object is kept up while the same objects are waited for again and again: it costs one call each time.
+        """
+        watches = [Watch(obj, tuple(paths), until) for obj in objects]
+        if watches:
+            self._updates.wait(watches, deadline, enough=any)
+
     def get_properties(self, obj: Any, paths: Sequence[str], *, about: str = "", phase: str = "") -> Mapping[str, Any]:
         """Those of the properties that are set. :raises ObjectGone: there is no such object."""
         found = self._retrieve(properties.of_objects([obj], paths), PAGE_SIZE, about, phase)

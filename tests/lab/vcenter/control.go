@@ -25,7 +25,7 @@ import (
 // What a test may ask for, beside the API itself:
 //
 //	GET    /lab/calls            {"total": n, "connections": n, "methods": {"CloneVM_Task": n, ...}, "sessions": n}
-//	                             "sessions": those logged in and not logged out; uploads count by the start of their path, as "PUT /folder"
+//	                             "sessions": those logged in, with the client told so, and not logged out; uploads count by the start of their path, as "PUT /folder"
 //	DELETE /lab/calls            count calls and connections from zero
 //	POST   /lab/faults           {"method": "PowerOnVM_Task", "fault": "ResourceInUse", "object": "*", "times": 1, "skip": 0}
 //	                             the call is answered with this VIM fault
@@ -34,8 +34,10 @@ import (
 //	                             drop-after   all was done, and the connection closes instead of the answer
 //	                             unavailable  HTTP 503, nothing was done
 //	                             not-found    HTTP 404, as from some other server
+//	                             full         HTTP 507, nothing was done: how a full datastore turns an upload down
 //	                             slow         the answer takes ms longer
 //	                             truncated    all was done, and the connection closes in the middle of the answer
+//	                             unreadable   the answer says of one machine's configuration that it could not be read
 //	DELETE /lab/chaos            forget all of these, and the faults
 //	POST   /lab/sessions/expire  every session there is now has ended
 //
@@ -211,6 +213,10 @@ func (l *lab) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		panic(http.ErrAbortHandler)
 	}
 	fires := l.admit(name, r)
+	if strings.HasPrefix(r.URL.Path, "/folder/") && !l.knows(r) {
+		http.Error(w, "no session", http.StatusUnauthorized)
+		return
+	}
 	action := ""
 	if fires != nil {
 		action = fires.Action
@@ -224,6 +230,9 @@ func (l *lab) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	case "not-found":
 		http.NotFound(w, r)
 		return
+	case "full":
+		http.Error(w, "injected", http.StatusInsufficientStorage)
+		return
 	case "slow":
 		time.Sleep(time.Duration(fires.Ms) * time.Millisecond)
 	}
@@ -233,9 +242,15 @@ func (l *lab) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	}
 	answer := &buffered{header: http.Header{}, status: http.StatusOK}
 	l.next.ServeHTTP(answer, r)
-	l.note(answer, name, r)
+	// Of a session whose cookie got lost on the way nobody can log out: it counts for none.
+	if action != "drop-after" || name != "Login" {
+		l.note(answer, name, r)
+	}
 	if action == "drop-after" {
 		panic(http.ErrAbortHandler)
+	}
+	if action == "unreadable" {
+		answer.hide()
 	}
 	answer.send(w, r, action == "truncated")
 }
@@ -249,6 +264,14 @@ func (l *lab) admit(name string, r *http.Request) *rule {
 		r.Header.Del("Cookie")
 	}
 	return l.pick(name)
+}
+
+// knows tells whether the request comes with a session's cookie; admit has taken away those that ended. The simulator itself never asks.
+func (l *lab) knows(r *http.Request) bool {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	c, err := r.Cookie("vmware_soap_session")
+	return err == nil && l.seen[c.Value]
 }
 
 // note remembers the sessions that begin and end.
@@ -274,6 +297,15 @@ type buffered struct {
 func (b *buffered) Header() http.Header         { return b.header }
 func (b *buffered) Write(p []byte) (int, error) { return b.body.Write(p) }
 func (b *buffered) WriteHeader(status int)      { b.status = status }
+
+// hide has the first object of the answer lack a property.
+func (b *buffered) hide() {
+	const missing = `<missingSet><path>config</path><fault><fault xsi:type="HostCommunication"></fault>` +
+		`<localizedMessage>injected</localizedMessage></fault></missingSet></objects>`
+	body := strings.Replace(b.body.String(), "</objects>", missing, 1)
+	b.body.Reset()
+	b.body.WriteString(body)
+}
 
 // send passes the answer on, packed where the client takes that, as a real one does.
 func (b *buffered) send(w http.ResponseWriter, r *http.Request, truncated bool) {

@@ -78,10 +78,11 @@ func main() {
 	if m.Service.TLS, err = serverTLS(*ca); err != nil {
 		log.Fatal(err)
 	}
+	m.Map().Handler = machines
 	m.Service.RegisterEndpoints = true
 	m.Service.Listen = &url.URL{Host: *listen, User: url.UserPassword(*user, *password)}
 	server := m.Service.NewServer()
-	l := newLab(server.Config.Handler, m.Service)
+	l := newLab(compareVersions(keepBits(server.Config.Handler, m.Map()), m.Map()), m.Service)
 	server.Config.Handler = l
 	counted := server.Config.ConnState
 	server.Config.ConnState = func(c net.Conn, s http.ConnState) {

@@ -50,7 +50,7 @@ def test_so_is_an_argument_that_does_not_exist() -> None:
 
 def test_every_method_that_counts_as_a_read_exists() -> None:
     kinds = ["VirtualMachine", "PropertyCollector", "ServiceInstance", "SearchIndex", "OvfManager", "HostDatastoreBrowser", "OptionManager"]
-    kinds += ["VirtualDiskManager", "StorageResourceManager", "HttpNfcLease"]
+    kinds += ["VirtualDiskManager", "StorageResourceManager", "HttpNfcLease", "AuthorizationManager"]
     lib = library()
     found = {info.wsdlName for kind in kinds for info in lib.support.GetWsdlType("urn:vim25", kind)._GetMethodList()}
     checkers = (lib.vim.vm.check.CompatibilityChecker, lib.vim.vm.check.ProvisioningChecker)
