@@ -41,6 +41,7 @@ options:
       image:
         description:
           - The disk image that machines are made from. Required for O(provider=libvirt) unless O(pools[].size=0).
+          - With O(provider=vsphere), machines are made from O(pools[].template).
           - It is fetched once into a cache, and inspected before any tool opens it.
         type: dict
         suboptions:
@@ -60,6 +61,50 @@ options:
             type: str
             choices: [qcow2, raw]
             default: qcow2
+      template:
+        description:
+          - The template, or the machine, that machines are cloned from, by its name or its inventory path such as C(templates/debian-13).
+          - Used with O(provider=vsphere), where it is required unless O(pools[].size=0). Mutually exclusive with O(pools[].image).
+        type: str
+      clone:
+        description:
+          - How machines come from O(pools[].template). The default is V(linked).
+          - With V(linked), their disks hold only what differs from the template's, and stand on its snapshot C(poolwright-base), which is
+            made once and stays. vCenter may refuse a snapshot of what is a template already. Take it before, under this name.
+          - With V(full), their disks are copies.
+          - With V(instant), they are forked from O(pools[].template), which has to run, and have its CPUs and memory.
+        type: str
+        choices: [linked, full, instant]
+      folder:
+        description:
+          - The folder of the pool's machines, below the datacenter's folder of machines, such as C(pools/ci). It is made as needed.
+            The default is the datacenter's own.
+          - The pool's machines are looked for in this folder. When it is missing while machines of the pool are elsewhere, the run fails
+            and says where they are.
+          - Used with O(provider=vsphere), like the options after it.
+        type: str
+      cluster:
+        description:
+          - The cluster that the machines run on. The default is the one that O(pools[].template) is on.
+          - Where the cluster has DRS, that chooses the host. Elsewhere the least used host that can take the machine is chosen.
+        type: str
+      host:
+        description:
+          - The host that the machines are made on.
+        type: str
+      resource_pool:
+        description:
+          - The resource pool of the cluster that the machines are in. The default is the cluster's own.
+        type: str
+      datastore:
+        description:
+          - The datastore of the machines' disks, or a datastore cluster, of which the member with most free space is taken.
+          - The default is the datastore of O(pools[].template). A full clone goes to another one where that has no room.
+        type: str
+      storage_policy:
+        description:
+          - The storage policy of the machines' disks. Pools refuse it for now. Name a datastore of the policy instead.
+        type: str
       cpus:
         description:
           - The number of virtual CPUs.
@@ -72,15 +117,15 @@ options:
         default: 1024
       disk:
         description:
-          - The root disk.
+          - The root disk. With O(provider=vsphere), only O(pools[].disk.size_gb) is used.
         type: dict
         suboptions:
           backend:
             description:
               - V(qcow2) makes an overlay on the cached image. V(flat) makes a raw copy of it, sparse or by reflink.
+              - The default is V(qcow2).
             type: str
             choices: [qcow2, flat]
-            default: qcow2
           size_gb:
             description:
               - The size in GiB, at least that of the image. The default is the image's own size.
@@ -91,7 +136,8 @@ options:
             type: path
       networks:
         description:
-          - The network cards, in order. Their MAC addresses stay the same when a machine is rebuilt.
+          - The network cards, in order. Their MAC addresses stay the same when a machine is rebuilt, but for O(provider=vsphere).
+          - With O(provider=vsphere), the default is the cards of O(pools[].template).
         type: list
         elements: dict
         default: []
@@ -106,13 +152,15 @@ options:
             type: str
           model:
             description:
-              - The card's model.
+              - The card's model. The default is V(virtio), and V(vmxnet3) with O(provider=vsphere).
+              - V(virtio) and V(rtl8139) are not for O(provider=vsphere), V(vmxnet3) is for that alone.
             type: str
-            choices: [virtio, e1000, e1000e, rtl8139]
-            default: virtio
+            choices: [virtio, vmxnet3, e1000, e1000e, rtl8139]
       user_data:
         description:
           - cloud-init's user data, given to the machines on a NoCloud seed disk.
+          - With O(provider=vsphere) it is given as C(guestinfo.userdata), from where cloud-init's VMware datasource reads it. The same goes
+            for the three options after it.
         type: str
       network_config:
         description:

@@ -46,8 +46,8 @@ options:
   max_parallel:
     description:
       - How many machines are worked on at a time.
+      - The default is V(8), and V(32) with O(provider=vsphere), where vCenter queues what is too much for its hosts.
     type: int
-    default: 8
   max_delete:
     description:
       - How many machines the run may remove or replace, as a number or a percentage of the pools' machines. A run that would go
@@ -98,6 +98,29 @@ EXAMPLES = r"""
           check: tcp
           port: 22
           timeout: 300
+
+- name: Keep twenty linked clones of a template on vSphere
+  poolwright.virt.vm_pool:
+    provider: vsphere
+    hostname: vc.example.com
+    username: "{{ vcenter_user }}"
+    password: "{{ vcenter_password }}"
+    ca_path: /etc/ssl/vc.pem
+    datacenter: DC0
+    pools:
+      - name: ci
+        size: 20
+        template: templates/debian-13
+        clone: linked
+        folder: pools/ci
+        cluster: C0
+        datastore: ssd-1
+        cpus: 1
+        memory_mb: 512
+        networks:
+          - network: VM Network
+        ready:
+          timeout: 600
 
 - name: Look at what a larger pool would take, without doing it
   poolwright.virt.vm_pool:

@@ -44,6 +44,16 @@ EXAMPLES = r"""
       - name: ci
   register: found
 
+- name: Read every pool of a datacenter
+  poolwright.virt.vm_pool_info:
+    provider: vsphere
+    hostname: vc.example.com
+    username: "{{ vcenter_user }}"
+    password: "{{ vcenter_password }}"
+    ca_path: /etc/ssl/vc.pem
+    datacenter: DC0
+  register: pools
+
 - name: Show the machines' addresses
   ansible.builtin.debug:
     msg: "{{ found.pools.ci.machines | map(attribute='ip') }}"

@@ -20,6 +20,7 @@ LABS = {
     "dummy": ("dummy", "DummyLab"),
     "libvirt_test": ("libvirt_test", "LibvirtTestLab"),
     "libvirt_qemu": ("libvirt_qemu", "LibvirtQemuLab"),
+    "vsphere": ("vsphere", "VsphereLab"),
 }
 # Labs are no tests, whatever their files are called.
 collect_ignore_glob = ["labs/*"]

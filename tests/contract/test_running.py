@@ -56,6 +56,25 @@ def test_a_foreign_machine_is_never_started(stage: Stage) -> None:
     assert stage.lab.fingerprint("ci-1") == before
 
 
+def test_a_machine_is_switched_off_once(stage: Stage) -> None:
+    stage.ready(1)
+    assert stage.provider.stop_vm("ci", "ci-1") is True
+    assert stage.get("ci-1").power is Power.OFF
+    changes = stage.mutations()
+    assert stage.provider.stop_vm("ci", "ci-1") is False
+    assert stage.mutations() == changes
+
+
+def test_a_machine_that_is_gone_or_foreign_is_never_switched_off(stage: Stage) -> None:
+    with pytest.raises(NotFound):
+        stage.provider.stop_vm("ci", "ci-1")
+    stage.lab.put_foreign("ci-1")
+    before = stage.lab.fingerprint("ci-1")
+    with pytest.raises(NotOurs):
+        stage.provider.stop_vm("ci", "ci-1")
+    assert stage.lab.fingerprint("ci-1") == before
+
+
 def test_each_machine_gets_its_own_answer(stage: Stage) -> None:
     stage.ready(1)
     stage.ready(2)

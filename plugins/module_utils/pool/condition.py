@@ -10,16 +10,17 @@ import enum
 from dataclasses import dataclass
 
 from ansible_collections.poolwright.virt.plugins.module_utils.pool.spec import PoolSpec, is_outdated
-from ansible_collections.poolwright.virt.plugins.module_utils.providers.marks import MarkState
+from ansible_collections.poolwright.virt.plugins.module_utils.providers.marks import Mark, MarkState
 from ansible_collections.poolwright.virt.plugins.module_utils.providers.types import Machine, Power, Readiness
 
 
 @dataclass(frozen=True)
 class Observed:
-    """A machine and, where its pool's check was asked, the answer."""
+    """A machine and, where its pool's check was asked, the answer. ``elsewhere``: another controller has made it, or is at it."""
 
     machine: Machine
     readiness: Readiness | None = None
+    elsewhere: bool = False
 
 
 class Condition(str, enum.Enum):
@@ -40,6 +41,9 @@ class Condition(str, enum.Enum):
     FOREIGN = "foreign"  # not this pool's: never touched
 
 
+MAKING_SECONDS = 600.0
+"""What the making of a machine may take. One that another controller has begun is left to it for so long."""
+
 UNTOUCHABLE = frozenset({Condition.LEASED, Condition.STRAY, Condition.FOREIGN})
 UNHEALTHY = frozenset({Condition.BROKEN, Condition.STOPPED, Condition.SILENT})
 SERVING = frozenset({Condition.READY, Condition.OUTDATED})
@@ -51,6 +55,11 @@ class Assessment:
 
     condition: Condition
     reason: str = ""
+
+
+def still_made(mark: Mark, now: float) -> bool:
+    """Whether whoever makes the machine may still be at it."""
+    return mark.state is MarkState.CREATING and now - mark.created_at < MAKING_SECONDS
 
 
 def assess(spec: PoolSpec, seen: Observed, now: float) -> Assessment:
@@ -72,6 +81,8 @@ def assess(spec: PoolSpec, seen: Observed, now: float) -> Assessment:
     if mark.state is MarkState.DESTROYING:
         return Assessment(Condition.REMOVING, "an earlier run did not finish removing it")
     if mark.state is MarkState.CREATING and machine.power is not Power.RUNNING:
+        if seen.elsewhere and still_made(mark, now):
+            return Assessment(Condition.BOOTING, "another controller is making it")
         return Assessment(Condition.HALF_MADE, "an earlier run did not finish making it")
     if machine.broken:
         return Assessment(Condition.BROKEN, machine.broken)

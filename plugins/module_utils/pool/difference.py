@@ -55,7 +55,7 @@ def as_diff(before: Mapping[str, Lines], after: Mapping[str, Lines]) -> dict[str
 def image_name(spec: PoolSpec) -> str:
     """The image as people know it, without what may be secret in a URL."""
     image = spec.machine.image
-    return "" if image is None else str(image)
+    return spec.machine.template if image is None else str(image)
 
 
 def predict(specs: Mapping[str, PoolSpec], before: Mapping[str, Lines], plans: Mapping[str, Plan]) -> dict[str, dict[str, str]]:

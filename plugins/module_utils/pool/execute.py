@@ -15,6 +15,7 @@ from dataclasses import dataclass, field
 
 from ansible_collections.poolwright.virt.plugins.module_utils.clock import Clock, Deadline
 from ansible_collections.poolwright.virt.plugins.module_utils.errors import Cancelled, DeadlineExceeded, MarkChanged, NameTaken, VirtError
+from ansible_collections.poolwright.virt.plugins.module_utils.pool.condition import still_made
 from ansible_collections.poolwright.virt.plugins.module_utils.pool.machine import Maker
 from ansible_collections.poolwright.virt.plugins.module_utils.pool.plan import Action, Kind
 from ansible_collections.poolwright.virt.plugins.module_utils.pool.spec import PoolSpec, needs_address
@@ -166,7 +167,8 @@ class Executor:
             if action.kind is Kind.START:
                 self._maker.start(spec, action.name)
         fresh = mark.state is MarkState.CREATING
-        if needs_address(spec.ready.check):
+        # A machine that another controller is making may not even run yet.
+        if needs_address(spec.ready.check) or (action.kind is Kind.WAIT and mark.maker not in ("", self._provider.maker)):
             deadline = Deadline.after(self._clock, spec.ready.timeout).earlier(self._deadline)
             with self._lock:
                 self._waiting[action.name] = _Waiting(spec, action, mark, deadline, fresh)
@@ -221,7 +223,8 @@ class Executor:
                 return
             if self._cancel.is_set():
                 raise Cancelled("the run was told to stop before it was ready; the next run goes on waiting", obj=action.name, phase="ready")
-            if waiting.fresh and not self._keep_failed:
+            left_to_another = waiting.mark.maker not in ("", self._provider.maker) and still_made(waiting.mark, self._clock.now())
+            if waiting.fresh and not self._keep_failed and not left_to_another:
                 self._maker.undo(spec, action.name, waiting.mark)
             raise DeadlineExceeded(
                 f"it was not ready within {spec.ready.timeout:g} s: {answer.reason}",

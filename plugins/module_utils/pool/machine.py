@@ -18,6 +18,7 @@ from ansible_collections.poolwright.virt.plugins.module_utils.errors import (
     NotOurs,
     VirtError,
 )
+from ansible_collections.poolwright.virt.plugins.module_utils.pool.condition import MAKING_SECONDS
 from ansible_collections.poolwright.virt.plugins.module_utils.pool.difference import image_name
 from ansible_collections.poolwright.virt.plugins.module_utils.pool.retry import repeat
 from ansible_collections.poolwright.virt.plugins.module_utils.pool.spec import PoolSpec, spec_hash
@@ -26,7 +27,6 @@ from ansible_collections.poolwright.virt.plugins.module_utils.providers.marks im
 from ansible_collections.poolwright.virt.plugins.module_utils.providers.types import Power
 
 # Seconds within which one machine is made or removed, its boot not counted.
-_WORK_TIMEOUT = 600.0
 
 
 class Maker:
@@ -61,12 +61,13 @@ class Maker:
             image=image_name(spec),
             created_at=self._clock.now(),
             name=spec.vm_name(slot),
+            maker=self._provider.maker,
         )
 
     def _create_once(self, spec: PoolSpec, mark: Mark, tried: list[str]) -> Mark:
         name = spec.vm_name(mark.slot)
         try:
-            self._provider.create_vm(spec.name, name, mark, Deadline.after(self._clock, _WORK_TIMEOUT))
+            self._provider.create_vm(spec.name, name, mark, Deadline.after(self._clock, MAKING_SECONDS))
             return mark
         except NameTaken:
             # An earlier attempt whose answer was lost may have been carried out late: then the name is held by ourselves.

@@ -26,7 +26,11 @@ def observe(provider: Provider, spec: PoolSpec, clock: Clock) -> list[Observed]:
     """
     machines = repeat(partial(_list, provider, spec.name), clock, transient)
     answers = _answers(provider, spec, [machine.name for machine in machines if _askable(spec, machine, clock.now())], clock)
-    return [Observed(machine, answers.get(machine.name)) for machine in machines]
+    return [Observed(machine, answers.get(machine.name), _elsewhere(provider, machine)) for machine in machines]
+
+
+def _elsewhere(provider: Provider, machine: Machine) -> bool:
+    return machine.mark is not None and machine.mark.maker not in ("", provider.maker)
 
 
 def _list(provider: Provider, pool: str) -> list[Machine]:

@@ -121,7 +121,7 @@ def _mend(spec: PoolSpec, seen: Observed, judgement: Assessment) -> list[Action]
     elif condition in (Condition.HALF_MADE, Condition.REMOVING, Condition.EXPIRED):
         kind = Kind.REPLACE
     elif condition is Condition.BOOTING:
-        kind = Kind.REPLACE if _to_be_rebuilt(spec, mark) else Kind.WAIT
+        kind = Kind.REPLACE if seen.machine.power is Power.RUNNING and _to_be_rebuilt(spec, mark) else Kind.WAIT
     elif condition in UNHEALTHY:
         kind = Kind.REPLACE if _to_be_rebuilt(spec, mark) else _heal(spec, seen, condition)
     if kind is None:

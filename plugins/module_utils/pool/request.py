@@ -17,10 +17,14 @@ from ansible_collections.poolwright.virt.plugins.module_utils.pool.run import Re
 from ansible_collections.poolwright.virt.plugins.module_utils.pool.spec import PoolSpec, Share
 from ansible_collections.poolwright.virt.plugins.module_utils.pool.spec_parse import parse_pools
 from ansible_collections.poolwright.virt.plugins.module_utils.providers.base import Provider
-from ansible_collections.poolwright.virt.plugins.module_utils.providers.registry import choose_clock, make_provider, needs_image
+from ansible_collections.poolwright.virt.plugins.module_utils.providers.registry import choose_clock, clones_templates, make_provider, needs_image
 from ansible_collections.poolwright.virt.plugins.module_utils.stats import Stats
 
 Params = Mapping[str, Any]
+
+# How many machines are worked on at a time unless it is said: a host does the work itself, a vCenter shares it out and queues what is too much.
+_AT_HOST = 8
+_AT_VCENTER = 32
 
 
 def converge_with(params: Params, check_mode: bool, cancel: threading.Event) -> dict[str, Any]:
@@ -44,7 +48,7 @@ def converge_with(params: Params, check_mode: bool, cancel: threading.Event) -> 
 
 def read_with(params: Params) -> dict[str, Any]:
     """Run ``vm_pool_info``."""
-    specs = parse_pools(params["pools"], state="present", needs_image=False, names_suffice=True)
+    specs = parse_pools(params["pools"], state="present", needs_image=False, templates=clones_templates(params), names_suffice=True)
     with _provider(params, specs) as (provider, clock):
         pools = read(provider, specs, clock)
         return {"changed": False, "pools": pools, "stats": provider.stats.as_dict(), "warnings": provider.warnings}
@@ -54,7 +58,7 @@ def _request(params: Params, check_mode: bool) -> Request:
     problems: list[str] = []
     specs: list[PoolSpec] = []
     try:
-        specs = parse_pools(params["pools"], state=params["state"], needs_image=needs_image(params))
+        specs = parse_pools(params["pools"], state=params["state"], needs_image=needs_image(params), templates=clones_templates(params))
     except InvalidSpec as exc:
         problems += exc.problems
     max_delete = None
@@ -63,8 +67,11 @@ def _request(params: Params, check_mode: bool) -> Request:
             max_delete = Share.parse(params["max_delete"])
         except ValueError as exc:
             problems.append(f"max_delete: {exc}")
-    if not 1 <= params["max_parallel"] <= 256:
-        problems.append(f"max_parallel: {params['max_parallel']} is not between 1 and 256")
+    max_parallel = params["max_parallel"]
+    if max_parallel is None:
+        max_parallel = _AT_VCENTER if clones_templates(params) else _AT_HOST
+    if not 1 <= max_parallel <= 256:
+        problems.append(f"max_parallel: {max_parallel} is not between 1 and 256")
     problems += [f"{key}: {params[key]:g} is not above 0" for key in ("timeout", "lock_timeout") if params[key] <= 0]
     if params["all_pools"] and params["state"] != "absent":
         problems.append("all_pools: goes with state: absent only")
@@ -76,7 +83,7 @@ def _request(params: Params, check_mode: bool) -> Request:
         specs=specs,
         every_pool_absent=params["all_pools"],
         check_mode=check_mode,
-        max_parallel=params["max_parallel"],
+        max_parallel=max_parallel,
         max_delete=max_delete,
         keep_failed=params["keep_failed"],
         timeout=params["timeout"],

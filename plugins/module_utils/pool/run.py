@@ -22,6 +22,7 @@ from ansible_collections.poolwright.virt.plugins.module_utils.pool.observe impor
 from ansible_collections.poolwright.virt.plugins.module_utils.pool.plan import Action, Kind, Plan, Taken, merge, plan
 from ansible_collections.poolwright.virt.plugins.module_utils.pool.spec import PoolSpec, Share
 from ansible_collections.poolwright.virt.plugins.module_utils.providers.base import Provider
+from ansible_collections.poolwright.virt.plugins.module_utils.providers.marks import is_single
 
 # How often a run looks again after another party took a slot or changed a mark while it worked.
 _ROUNDS = 3
@@ -100,7 +101,7 @@ def read(provider: Provider, specs: Sequence[PoolSpec], clock: Clock) -> dict[st
 def _found_pools(provider: Provider, known: Iterable[PoolSpec]) -> list[PoolSpec]:
     names = {spec.name for spec in known}
     with provider.stats.phase("observe"):
-        templates = [template for template in provider.marked_pools() if template.name not in names]
+        templates = [template for template in provider.marked_pools() if template.name not in names and not is_single(template.name)]
     provider.serve(templates)
     return [PoolSpec(name=template.name, prefix=template.prefix, present=False) for template in templates]
 
@@ -135,17 +136,20 @@ class _Run:
             return self._account(first, first, before, {name: PoolOutcome() for name in self._specs}, [])
         self._prepare(first)
         look, actions, outcomes = first, list(first.actions), {name: PoolOutcome() for name in self._specs}
-        for _round in range(_ROUNDS):
+        for further in reversed(range(_ROUNDS)):
             executor = self._executor()
             executor.run(look.actions)
             _add(outcomes, executor.outcomes)
             look = self._look()
-            if not executor.contested or not look.actions or self._deadline.passed:
+            if not executor.contested or (look.actions and (not further or self._deadline.passed)):
+                break
+            # What was left to others is looked at anew: they have done it, or it is among the actions again.
+            for outcome in outcomes.values():
+                outcome.untouched.clear()
+            if not look.actions:
                 break
             self._guard(look)
             actions += look.actions
-            for outcome in outcomes.values():
-                outcome.untouched.clear()
         self._tidy(self._specs)
         return self._account(first, look, before, outcomes, actions)
 

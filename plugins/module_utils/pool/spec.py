@@ -16,6 +16,7 @@ from dataclasses import dataclass
 from ansible_collections.poolwright.virt.plugins.module_utils.providers.types import (
     Check,
     MachineSpec,
+    Placement,
     PoolTemplate,
     ReadyCheck,
 )
@@ -113,8 +114,8 @@ def spec_hash(machine: MachineSpec) -> str:
     An image with a checksum is known by it, so moving it to another mirror rebuilds nothing; one without is known by its
     source. Whether the machine is kept running is not covered, since that takes no rebuild.
     """
-    image, seed = machine.image, machine.seed
-    covered = {
+    image, seed, place = machine.image, machine.seed, machine.placement
+    covered: dict[str, object] = {
         "version": _HASH_VERSION,
         "image": None if image is None else [image.digest or image.source, image.format],
         "cpus": machine.cpus,
@@ -123,6 +124,10 @@ def spec_hash(machine: MachineSpec) -> str:
         "networks": [[card.network, card.bridge, card.model] for card in machine.networks],
         "seed": [seed.user_data, seed.network_config, list(seed.ssh_keys), seed.hostname],
     }
+    if machine.template or place != Placement():
+        # In which folder a machine is found is not what it is.
+        where = [place.cluster, place.host, place.resource_pool, place.datastore, place.storage_policy]
+        covered["template"] = [machine.template, machine.clone.value, where]
     return hashlib.sha256(json.dumps(covered, sort_keys=True).encode()).hexdigest()[:16]
 
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import replace
+from dataclasses import fields, replace
 from typing import Any
 
 from ansible_collections.poolwright.virt.plugins.module_utils.errors import InvalidSpec
@@ -22,14 +22,19 @@ from ansible_collections.poolwright.virt.plugins.module_utils.pool.spec import (
 )
 from ansible_collections.poolwright.virt.plugins.module_utils.providers.types import (
     Check,
+    Clone,
     DiskSpec,
     MachineSpec,
     NetworkSpec,
+    Placement,
     ReadyCheck,
     SeedSpec,
 )
 
 MAX_SIZE = 10_000
+IMAGE_CARDS = ("virtio", "e1000", "e1000e", "rtl8139")
+TEMPLATE_CARDS = ("vmxnet3", "e1000", "e1000e")
+_NOT_HERE = "is for provider: vsphere only; leave it out"
 _LABEL = re.compile(r"[A-Za-z0-9]([A-Za-z0-9-]*[A-Za-z0-9])?")
 _NETWORK = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_. :-]*")
 _LONGEST_HOSTNAME = 63
@@ -37,12 +42,13 @@ _LONGEST_HOSTNAME = 63
 Problem = Callable[[str, str], None]
 
 
-def parse_pools(raw: Sequence[Mapping[str, Any]], *, state: str, needs_image: bool, names_suffice: bool = False) -> list[PoolSpec]:
+def parse_pools(raw: Sequence[Mapping[str, Any]], *, state: str, needs_image: bool, templates: bool = False, names_suffice: bool = False) -> list[PoolSpec]:
     """The declared pools, in the order given.
 
     :param raw: the module's ``pools``; Ansible's argument spec has seen to types and choices.
     :param state: ``present`` or ``absent`` for pools that do not say so themselves.
-    :param needs_image: whether the provider makes machines from images.
+    :param needs_image: whether the provider makes machines from something that has to be named.
+    :param templates: whether that may be a template, and where machines go is named too.
     :param names_suffice: a pool without a size is not described, which is enough to read it.
     :raises InvalidSpec: with every fault in every pool.
     """
@@ -55,22 +61,23 @@ def parse_pools(raw: Sequence[Mapping[str, Any]], *, state: str, needs_image: bo
             problems.append(f"{where}: {key}: {what}")
 
         if names_suffice and entry.get("size") is None:
-            specs.append(replace(_pool(entry, "absent", False, problem), present=True, described=False))
+            specs.append(replace(_pool(entry, "absent", False, templates, problem), present=True, described=False))
         else:
-            specs.append(_pool(entry, entry.get("state") or state, needs_image, problem))
+            specs.append(_pool(entry, entry.get("state") or state, needs_image, templates, problem))
     problems.extend(_overlaps(specs))
     if problems:
         raise InvalidSpec(problems)
     return specs
 
 
-def _pool(raw: Mapping[str, Any], state: str, needs_image: bool, problem: Problem) -> PoolSpec:
+def _pool(raw: Mapping[str, Any], state: str, needs_image: bool, templates: bool, problem: Problem) -> PoolSpec:
     name, prefix = str(raw["name"]), str(raw.get("prefix") or raw["name"])
     for key, value in (("name", name), ("prefix", prefix)):
         if not _LABEL.fullmatch(value):
             problem(key, f"{value!r} is no host name label; use letters, digits and inner hyphens only")
     if state == "absent":
-        return PoolSpec(name=name, prefix=prefix, present=False)
+        # Its folder is where its machines are looked for.
+        return PoolSpec(name=name, prefix=prefix, machine=MachineSpec(placement=_placement(raw, templates, problem)), present=False)
     size = raw.get("size")
     if size is None:
         problem("size", "is missing; say how many machines there shall be, or give the pool state: absent")
@@ -80,7 +87,7 @@ def _pool(raw: Mapping[str, Any], state: str, needs_image: bool, problem: Proble
     longest = len(f"{prefix}-{size}")
     if longest > _LONGEST_HOSTNAME:
         problem("prefix", f"machine names would have {longest} characters, host names have at most {_LONGEST_HOSTNAME}; shorten it")
-    machine = _machine(raw, needs_image and size > 0, problem)
+    machine = _machine(raw, needs_image and size > 0, templates, problem)
     return PoolSpec(
         name=name,
         prefix=prefix,
@@ -101,15 +108,25 @@ def _share(text: str, problem: Problem) -> Share:
         return Share(1)
 
 
-def _machine(raw: Mapping[str, Any], needs_image: bool, problem: Problem) -> MachineSpec:
+def _machine(raw: Mapping[str, Any], needs_image: bool, templates: bool, problem: Problem) -> MachineSpec:
     cpus = _within(raw, "cpus", 1, 1, 1024, problem)
     memory_mb = _within(raw, "memory_mb", 1024, 16, 16 * 1024**2, problem)
+    template = str(raw.get("template") or "")
+    if template and not templates:
+        problem("template", _NOT_HERE)
+    if template and raw.get("image"):
+        problem("template", "give either template or image")
+    if raw.get("clone") and not template:
+        problem("clone", "says how machines come from a template; name the template" if templates else _NOT_HERE)
     return MachineSpec(
-        image=_image(raw.get("image"), needs_image, problem),
+        image=_image(raw.get("image"), needs_image and not template, templates, problem),
+        template=template,
+        clone=Clone(raw.get("clone") or "linked"),
+        placement=_placement(raw, templates, problem),
         cpus=int(cpus),
         memory_mb=int(memory_mb),
-        disk=_disk(raw.get("disk") or {}, problem),
-        networks=tuple(_network(number, card, problem) for number, card in enumerate(raw.get("networks") or [])),
+        disk=_disk(raw.get("disk") or {}, templates, problem),
+        networks=tuple(_network(number, card, templates, problem) for number, card in enumerate(raw.get("networks") or [])),
         seed=_seed(raw, problem),
         power_on=(raw.get("power") or "on") == "on",
     )
@@ -124,9 +141,11 @@ def _within(raw: Mapping[str, Any], key: str, default: float, low: float, high: 
     return float(value)
 
 
-def _image(raw: Mapping[str, Any] | None, needed: bool, problem: Problem) -> ImageSource | None:
+def _image(raw: Mapping[str, Any] | None, needed: bool, templates: bool, problem: Problem) -> ImageSource | None:
     if not raw:
-        if needed:
+        if needed and templates:
+            problem("template", "is missing; name the template, or the machine, that the pool's machines are cloned from")
+        elif needed:
             problem("image", "is missing; give its source (a URL, or a path on the target host), and better its checksum")
         return None
     image = ImageSource(str(raw["source"]), raw.get("checksum") or None, str(raw.get("format") or "qcow2"))
@@ -137,24 +156,43 @@ def _image(raw: Mapping[str, Any] | None, needed: bool, problem: Problem) -> Ima
     return None if faults else image
 
 
-def _disk(raw: Mapping[str, Any], problem: Problem) -> DiskSpec:
+def _disk(raw: Mapping[str, Any], templates: bool, problem: Problem) -> DiskSpec:
     size_gb = raw.get("size_gb")
     if size_gb is not None and not 0 < size_gb <= 64 * 1024:
         problem("disk.size_gb", f"{size_gb:g} is not above 0 and at most 65536")
     location = str(raw.get("location") or "")
+    for key in ("backend", "location"):
+        if templates and raw.get(key):
+            problem(f"disk.{key}", "is for KVM hosts; a disk goes to the datastore that the pool's datastore names")
     if location and (not location.startswith("/") or ".." in location.split("/") or "\0" in location):
         problem("disk.location", f"{location!r} is no absolute path without '..'")
     return DiskSpec(backend=str(raw.get("backend") or "qcow2"), size_gb=size_gb, location=location)
 
 
-def _network(number: int, raw: Mapping[str, Any], problem: Problem) -> NetworkSpec:
+def _network(number: int, raw: Mapping[str, Any], templates: bool, problem: Problem) -> NetworkSpec:
     network, bridge = str(raw.get("network") or ""), str(raw.get("bridge") or "")
+    if templates and bridge:
+        problem(f"networks[{number}].bridge", "is for KVM hosts; name a network")
     if bool(network) == bool(bridge):
         problem(f"networks[{number}]", "give either network or bridge")
     for key, value in (("network", network), ("bridge", bridge)):
-        if value and not _NETWORK.fullmatch(value):
+        if value and not templates and not _NETWORK.fullmatch(value):
             problem(f"networks[{number}].{key}", f"{value!r} is no name of a network")
-    return NetworkSpec(network=network, bridge=bridge, model=str(raw.get("model") or "virtio"))
+    models = TEMPLATE_CARDS if templates else IMAGE_CARDS
+    model = str(raw.get("model") or models[0])
+    if model not in models:
+        problem(f"networks[{number}].model", f"{model!r} is no card of this hypervisor; give one of {', '.join(models)}")
+    return NetworkSpec(network=network, bridge=bridge, model=model)
+
+
+def _placement(raw: Mapping[str, Any], templates: bool, problem: Problem) -> Placement:
+    said = {field.name: str(raw.get(field.name) or "").strip("/") for field in fields(Placement)}
+    for key, value in said.items():
+        if value and not templates:
+            problem(key, _NOT_HERE)
+    if any(part in (".", "..") for part in said["folder"].split("/")):
+        problem("folder", f"{said['folder']!r} has '.' or '..' in it; give the folder's path below the datacenter's folder of machines")
+    return Placement(**said) if templates else Placement()
 
 
 def _seed(raw: Mapping[str, Any], problem: Problem) -> SeedSpec:

@@ -51,6 +51,14 @@ class Provider(ABC):
     def provided_pools(self) -> tuple[str, ...]:
         return tuple(self._pools)
 
+    @property
+    def maker(self) -> str:
+        """Who makes machines through this provider, where ``exclusive`` cannot keep all others off: the mark of each says so.
+
+        "" where it can.
+        """
+        return ""
+
     def pool(self, name: str) -> PoolTemplate:
         try:
             return self._pools[name]
@@ -132,6 +140,13 @@ class Provider(ABC):
     @abstractmethod
     def start_vm(self, pool: str, vm: str) -> None:
         """Have the machine running: power it on, resume it if paused, reset it if it runs already.
+
+        :raises NotFound: there is none of this name.   :raises NotOurs: it carries no mark of this pool.
+        """
+
+    @abstractmethod
+    def stop_vm(self, pool: str, vm: str) -> bool:
+        """Have the machine off, at once, whatever its guest does; False where it was off already.
 
         :raises NotFound: there is none of this name.   :raises NotOurs: it carries no mark of this pool.
         """

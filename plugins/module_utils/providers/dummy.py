@@ -227,6 +227,21 @@ class DummyProvider(Provider):
         self.pool(pool)
         self._write("start", vm, "", lambda: self._power_on(vm, "start", lambda row: own_mark(row, pool, "start")))
 
+    def stop_vm(self, pool: str, vm: str) -> bool:
+        self.pool(pool)
+        was_on = []
+
+        def unplugged(seen: Seen) -> Row:
+            own_mark(seen.row, pool, "stop")
+            if power_of(seen.row, self.clock.now()) is not Power.OFF:
+                was_on.append(vm)
+                self.stats.call("power_off")
+            return switched_off(seen.row)
+
+        if self._write("stop", vm, "", lambda: self.store.change(vm, unplugged)) is None:
+            _gone(vm, "stop")
+        return bool(was_on)
+
     def set_mark(self, pool: str, vm: str, mark: Mark, expected: Mark) -> None:
         self.pool(pool)
 

@@ -278,6 +278,15 @@ class LibvirtProvider(Provider):
                 seen.guest.destroy()
             seen.guest.start()
 
+    def stop_vm(self, pool: str, vm: str) -> bool:
+        self.pool(pool)
+        seen = self._find(vm)
+        if seen is None:
+            raise NotFound("there is no machine of this name", obj=vm, phase="stop")
+        if seen.mark is None or seen.mark.pool != pool:
+            raise NotOurs("it carries no mark of this pool", obj=vm, phase="stop")
+        return seen.power is not Power.OFF and seen.guest.destroy()
+
     def set_mark(self, pool: str, vm: str, mark: Mark, expected: Mark) -> None:
         self.pool(pool)
         with self._machine_lock(vm):

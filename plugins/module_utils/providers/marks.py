@@ -20,6 +20,7 @@ from typing import Any
 # RFC 9562 leaves the bits of a version 8 UUID to its maker. The first 48 say that the machine is ours and 16 more are a hash
 # of its pool, so a listing that shows UUIDs tells whose machines they are without a further call for each.
 _ID_PREFIX = b"pwvirt"
+_SINGLE = "spawn."
 
 
 class MarkState(str, enum.Enum):
@@ -47,7 +48,8 @@ class Mark:
 
     ``id`` is new for each machine made, so two machines that held the same slot one after the other differ in it.
     ``image`` names for people what the machine was made from; ``created_at`` is in seconds since the epoch. ``name`` is
-    what the machine was called when it was made, so a machine that somebody renamed tells.
+    what the machine was called when it was made, so a machine that somebody renamed tells. ``maker`` is ``Provider.maker`` of who made
+    it, "" where whoever makes machines holds the pool.
     """
 
     pool: str
@@ -59,6 +61,7 @@ class Mark:
     state: MarkState = MarkState.CREATING
     lease: Lease | None = None
     name: str = ""
+    maker: str = ""
 
     def as_state(self, state: MarkState) -> Mark:
         return replace(self, state=state)
@@ -76,6 +79,8 @@ class Mark:
         }
         if self.name:
             data["name"] = self.name
+        if self.maker:
+            data["maker"] = self.maker
         if self.lease is not None:
             data["lease"] = self.lease.id
             if self.lease.until is not None:
@@ -99,7 +104,18 @@ class Mark:
             state=MarkState(data["state"]),
             lease=lease,
             name=str(data.get("name", "")),
+            maker=str(data.get("maker", "")),
         )
+
+
+def single(name: str) -> str:
+    """The pool of a machine that stands alone, as the marks of libvirt's and the simulated machines have it: no pool's name has a dot."""
+    return f"{_SINGLE}{name}"
+
+
+def is_single(pool: str) -> bool:
+    """Whether it is no pool, but a machine that stands alone: pools are listed and removed without them."""
+    return pool.startswith(_SINGLE)
 
 
 def new_machine_id(pool: str) -> str:

@@ -21,8 +21,13 @@ Params = Mapping[str, Any]
 
 
 def needs_image(params: Params) -> bool:
-    """Whether the chosen provider makes machines from images."""
+    """Whether the chosen provider makes machines from something: an image, or a template."""
     return bool(params["provider"] != "dummy")
+
+
+def clones_templates(params: Params) -> bool:
+    """Whether the chosen provider makes machines from templates too, and places them by name."""
+    return bool(params["provider"] == "vsphere")
 
 
 def choose_clock(params: Params) -> Clock:
@@ -45,6 +50,11 @@ def make_provider(params: Params, pools: Sequence[PoolTemplate], clock: Clock, s
         from ansible_collections.poolwright.virt.plugins.module_utils.providers.dummy import DummyProvider
 
         return DummyProvider(pools, clock, stats, path=params["path"], options=DummyOptions.from_dict(params["dummy"]))
+    if params["provider"] == "vsphere":
+        from ansible_collections.poolwright.virt.plugins.module_utils.providers.vsphere import VsphereProvider
+        from ansible_collections.poolwright.virt.plugins.module_utils.vsphere.connection import connect
+
+        return VsphereProvider(pools, clock, stats, vim=connect(params, clock, stats), datacenter=params["datacenter"] or "")
     from ansible_collections.poolwright.virt.plugins.module_utils.providers.libvirt import LibvirtProvider
 
     return LibvirtProvider(pools, clock, stats, uri=params["uri"], location=params["location"], virt_type=params["virt_type"])

@@ -50,6 +50,10 @@ class VCenter:
         )
         if done.returncode != 0:
             raise LabFailed(f"the vCenter for tests does not start: {done.stderr}")
+        self.attach()
+
+    def attach(self) -> None:
+        """Take over one that another process has started in this folder."""
         where = json.loads((self.folder / "vcenter.json").read_text())
         self.host, self.port, self.user, self.password = str(where["host"]), int(where["port"]), str(where["user"]), str(where["password"])
         self._process = Path("/proc") / str(where["pid"]) / "exe"

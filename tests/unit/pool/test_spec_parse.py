@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from ansible_collections.poolwright.virt.plugins.module_utils.errors import InvalidSpec
 from ansible_collections.poolwright.virt.plugins.module_utils.pool.spec import Share, spec_hash
 from ansible_collections.poolwright.virt.plugins.module_utils.pool.spec_parse import parse_pools
-from ansible_collections.poolwright.virt.plugins.module_utils.providers.types import Check
+from ansible_collections.poolwright.virt.plugins.module_utils.providers.types import Check, Clone
 
 
 def refused(*pools: dict[str, Any], needs_image: bool = False) -> list[str]:
@@ -146,3 +146,49 @@ def test_a_share_never_exceeds_what_it_is_a_share_of(total: int, percent: int) -
 def test_a_share_is_a_number_or_a_percentage(text: str) -> None:
     with pytest.raises(ValueError, match=r"."):
         Share.parse(text)
+
+
+def placed(**pool: Any) -> Any:
+    return parse_pools([{"name": "ci", "size": 1, **pool}], state="present", needs_image=True, templates=True)[0].machine
+
+
+def test_a_template_stands_in_for_an_image() -> None:
+    machine = placed(template="debian", folder="/pools/ci/", cluster="C0", networks=[{"network": "VM Network (old)"}])
+    assert (machine.template, machine.clone, machine.image) == ("debian", Clone.LINKED, None)
+    assert (machine.placement.folder, machine.placement.cluster) == ("pools/ci", "C0")
+    assert machine.networks[0].model == "vmxnet3"
+
+
+@pytest.mark.parametrize(
+    ("pool", "said"),
+    [
+        ({}, "template: is missing; name the template, or the machine"),
+        ({"template": "t", "image": {"source": "/x"}}, "template: give either template or image"),
+        ({"image": {"source": "/x"}, "clone": "full"}, "clone: says how machines come from a template"),
+        ({"template": "t", "folder": "a/../b"}, "folder: 'a/../b' has '.' or '..' in it"),
+        ({"template": "t", "disk": {"backend": "qcow2"}}, "disk.backend: is for KVM hosts"),
+        ({"template": "t", "networks": [{"bridge": "br0"}]}, "networks[0].bridge: is for KVM hosts"),
+        ({"template": "t", "networks": [{"network": "n", "model": "virtio"}]}, "networks[0].model: 'virtio' is no card of this hypervisor"),
+    ],
+)
+def test_what_does_not_go_with_templates_is_named(pool: dict[str, Any], said: str) -> None:
+    with pytest.raises(InvalidSpec) as caught:
+        placed(**pool)
+    assert caught.value.problems[0].startswith(f"pools[0] 'ci': {said}")
+
+
+@pytest.mark.parametrize("key", ["template", "clone", "folder", "cluster", "host", "resource_pool", "datastore", "storage_policy"])
+def test_what_is_for_vsphere_only_is_refused_elsewhere(key: str) -> None:
+    (problem,) = refused({"name": "ci", "size": 1, key: "full"})
+    assert problem == f"pools[0] 'ci': {key}: is for provider: vsphere only; leave it out"
+
+
+def test_a_machine_is_rebuilt_when_its_template_or_place_changes_but_not_its_folder() -> None:
+    first = placed(template="debian", folder="a", cluster="C0")
+    assert spec_hash(first) == spec_hash(placed(template="debian", folder="b", cluster="C0"))
+    others = [placed(template="other", cluster="C0"), placed(template="debian", cluster="C1"), placed(template="debian", cluster="C0", clone="full")]
+    assert len({spec_hash(one) for one in [first, *others]}) == 4
+
+
+def test_machines_made_before_there_were_templates_are_not_outdated() -> None:
+    assert spec_hash(parsed(cpus=2, networks=[{"network": "default"}]).machine) == "639b5657f5e624f2"
