@@ -7,8 +7,6 @@
 from __future__ import annotations
 
 import json
-import os
-import subprocess
 import xml.etree.ElementTree as ET
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -27,8 +25,7 @@ from ansible_collections.poolwright.virt.plugins.module_utils.providers.libvirt_
 from ansible_collections.poolwright.virt.plugins.module_utils.providers.libvirt_machines.layout import Layout
 from ansible_collections.poolwright.virt.plugins.module_utils.providers.marks import Mark, new_machine_id
 from ansible_collections.poolwright.virt.plugins.module_utils.stats import Stats
-from ansible_collections.poolwright.virt.tests.bench.figures import must
-from ansible_collections.poolwright.virt.tests.bench.places import ROOT, TINY
+from ansible_collections.poolwright.virt.tests.bench.places import TINY
 from ansible_collections.poolwright.virt.tests.bench.pool_module import play
 from ansible_collections.poolwright.virt.tests.bench.stage import URI, Stage
 
@@ -91,16 +88,3 @@ def loop_playbook(machines: Sequence[BareMachine], folder: Path) -> Path:
     path = folder / "loop.json"
     path.write_text(json.dumps(play(*({**task, "loop": loop, "loop_control": {"label": "{{ item.name }}"}} for task in tasks))), encoding="utf-8")
     return path
-
-
-def peer_environment() -> Path:
-    """The folder of programs of an environment that has community.libvirt, made if need be."""
-    made = subprocess.run(
-        [str(ROOT / "tests" / "setup" / "venv.sh"), "peer", "controller"],
-        stdout=subprocess.PIPE,
-        text=True,
-        check=False,
-        env={**os.environ, "PYTHONPATH": ""},
-    )
-    must(made.returncode == 0, "the environment with community.libvirt could not be made")
-    return Path(made.stdout.strip()) / "bin"

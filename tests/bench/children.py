@@ -9,26 +9,32 @@ from __future__ import annotations
 import os
 import signal
 import subprocess
+import sys
 import tempfile
 import time
 from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
+from pathlib import Path
 from types import TracebackType
 from typing import IO
 
 from ansible_collections.poolwright.virt.tests.bench.figures import must
 
 _GRACE_SECONDS = 20.0
+# Whoever starts a process lends it memory until it is a program of its own, and that counts. This one has hardly any to lend.
+_WEIGHER = """import os, sys
+_pid, status, used = os.wait4(os.posix_spawn(sys.argv[1], sys.argv[1:], os.environ), 0)
+print(used.ru_maxrss)
+sys.exit(os.waitstatus_to_exitcode(status))"""
 
 
 @dataclass(frozen=True)
 class Ended:
-    """A process that has ended well. ``cpu`` counts its own children that it waited for; ``peak_mb`` is the largest of them."""
+    """A process that has ended well. ``cpu`` counts its own children that it waited for."""
 
     seconds: float
     cpu: float
-    peak_mb: float
     output: str
 
 
@@ -38,6 +44,8 @@ class Child:
     def __init__(self, argv: Sequence[str], environment: Mapping[str, str] | None = None) -> None:
         self._argv = argv
         self._environment = {**os.environ, **(environment or {})}
+        # Python as it comes: what it has compiled once is not compiled for every process, as this variable would have it.
+        self._environment.pop("PYTHONDONTWRITEBYTECODE", None)
         self._files = ExitStack()
 
     def __enter__(self) -> Child:
@@ -64,7 +72,7 @@ class Child:
         self._process.returncode = os.waitstatus_to_exitcode(status)
         output, errors = _text(self._output), _text(self._errors)
         must(self._process.returncode == 0, f"{self._argv[0]} ended with status {self._process.returncode}: {errors[-2000:]}{output[-2000:]}")
-        return Ended(seconds, used.ru_utime + used.ru_stime, used.ru_maxrss / 1024, output)
+        return Ended(seconds, used.ru_utime + used.ru_stime, output)
 
     def _stop(self) -> None:
         """Ask it to end, which a run of ours does in order, and insist after a while."""
@@ -80,6 +88,22 @@ def run(argv: Sequence[str], environment: Mapping[str, str] | None = None) -> En
     """:raises Wrong: it ended with another status than 0."""
     with Child(argv, environment) as child:
         return child.end()
+
+
+def run_lines(script: Path, at_once: int, environment: Mapping[str, str] | None = None) -> Ended:
+    """Run every line of ``script`` in a shell of its own, so many at once.
+
+    :raises Wrong: one of them ended with another status than 0.
+    """
+    return run(["xargs", "-a", str(script), "-P", str(at_once), "-d", "\\n", "-I", "{}", "sh", "-c", "{}"], environment)
+
+
+def weigh(argv: Sequence[str], environment: Mapping[str, str] | None = None) -> float:
+    """The peak memory of a process, or of the largest of its children that it waited for, in MB.
+
+    :raises Wrong: it ended with another status than 0.
+    """
+    return round(int(run([sys.executable, "-I", "-S", "-c", _WEIGHER, *argv], environment).output.split()[-1]) / 1024, 1)
 
 
 def _text(stream: IO[bytes]) -> str:

@@ -6,19 +6,18 @@
 
 from __future__ import annotations
 
-import time
 import uuid
 from collections import Counter
 from typing import Any
 
 from ansible_collections.poolwright.virt.tests.bench.figures import Measured, Table, Timings, aims, free, held, must, phases
-from ansible_collections.poolwright.virt.tests.bench.places import PREFIX, TINY
-from ansible_collections.poolwright.virt.tests.bench.pool_module import PoolModule, nothing, playbook
-from ansible_collections.poolwright.virt.tests.bench.stage import Stage, libvirt_stage
+from ansible_collections.poolwright.virt.tests.bench.places import PREFIX
+from ansible_collections.poolwright.virt.tests.bench.pool_module import PoolModule, unchanged
+from ansible_collections.poolwright.virt.tests.bench.stage import Stage, libvirt_stage, pool_of
+from ansible_collections.poolwright.virt.tests.bench.ways import INSIDE, NOTHING, PLAYBOOK, PROCESS, Ways
 
 CALLS_PER_MACHINE = 2.0
 SECONDS_INSIDE = 1.0
-INSIDE, PROCESS, PLAYBOOK, NOTHING = "inside the module", "the module's process", "`ansible-playbook`", "`ansible-playbook` with nothing but a ping"
 
 
 def measure(quick: bool) -> Measured:
@@ -36,44 +35,23 @@ def _measure(stage: Stage, size: int, rounds: int) -> Measured:
     _define_foreign(stage, size)
     counts[size, size] = _counted(whole, stage)
 
-    timings, empty, results = Timings(), nothing(stage.folder), []
-    weights: list[float] = []
-
-    def inside() -> float:
-        start = time.perf_counter()
-        results.append(whole.inside())
-        return time.perf_counter() - start
-
-    def process() -> float:
-        _result, ended = whole.process()
-        weights.append(round(ended.peak_mb, 1))
-        return ended.seconds
-
-    contenders = {INSIDE: inside, PROCESS: process, PLAYBOOK: lambda: whole.playbook().seconds, NOTHING: lambda: playbook(empty).seconds}
-    timings.alternate(rounds, contenders)
-    must(not any(result["changed"] or result["actions"] for result in results), "a converged run changed something")
-    fit = _fit(counts, size)
+    timings, ways = Timings(), Ways(whole, stage.folder)
+    timings.alternate(rounds, ways.contenders())
+    unchanged(ways.results)
+    fit, peak = _fit(counts, size), whole.weigh()
     figures = {
         "machines": size,
         "calls": {f"{own} own, {foreign} foreign": dict(found) for (own, foreign), found in counts.items()},
         "fit": fit,
         "seconds": timings.seconds,
-        "stats": results[-1]["stats"],
-        "peak_mb": weights,
+        "stats": ways.results[-1]["stats"],
+        "peak_mb": peak,
     }
-    return Measured(_tables(timings, counts, fit, size, max(weights), results[-1]["stats"]), figures)
+    return Measured(_tables(timings, counts, fit, size, peak, ways.results[-1]["stats"]), figures)
 
 
 def _module(stage: Stage, size: int) -> PoolModule:
-    pool = {
-        "name": f"{PREFIX}own",
-        "size": size,
-        "image": {"source": str(TINY), "format": "qcow2"},
-        "memory_mb": 64,
-        "networks": [{"network": "default"}],
-        "power": "off",
-        "ready": {"check": "none"},
-    }
+    pool = pool_of("own", size, 64, power="off", ready={"check": "none"})
     return PoolModule(stage.folder, f"converged-{size}", stage.params(pool))
 
 
@@ -88,7 +66,7 @@ def _counted(module: PoolModule, stage: Stage) -> Counter[str]:
     """The calls of a converged run by name as the run itself counts them, and under "messages" what libvirt's client sent."""
     log = stage.folder / "messages.log"
     result, _ended = module.process({"LIBVIRT_LOG_FILTERS": "1:rpc", "LIBVIRT_LOG_OUTPUTS": f"1:file:{log}"})
-    must(not result["changed"] and not result["actions"], "a converged run changed something")
+    unchanged([result])
     must(result["stats"]["logins"] == 1, f"{result['stats']['logins']} logins in one run")
     counts = Counter(result["stats"]["calls"])
     with open(log, encoding="utf-8", errors="replace") as lines:
@@ -117,11 +95,7 @@ def _tables(timings: Timings, counts: dict[tuple[int, int], Counter[str]], fit: 
     shown = {"messages": "messages that libvirt's client sent, connecting included"}
     calls = [[shown.get(name, f"`{name}`"), *(str(found[name]) for found in counts.values())] for name in names]
     return [
-        Table(
-            f"A converged run over {size} machines, {size} foreign ones beside them",
-            ["seconds", "min", "median", "max"],
-            [[name, *timings.spread(name)] for name in (INSIDE, PROCESS, PLAYBOOK, NOTHING)],
-        ),
+        timings.table(f"A converged run over {size} machines, {size} foreign ones beside them", (INSIDE, PROCESS, PLAYBOOK, NOTHING)),
         aims(
             held("calls per own machine", fit["calls per own machine"], "at most", CALLS_PER_MACHINE),
             held("calls per foreign machine", fit["calls per foreign machine"], "at most", 0),

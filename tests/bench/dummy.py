@@ -7,20 +7,19 @@
 from __future__ import annotations
 
 import shutil
-import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 from ansible_collections.poolwright.virt.tests.bench.figures import Measured, Table, Timings, aims, held, must, phases
 from ansible_collections.poolwright.virt.tests.bench.places import BENCH
-from ansible_collections.poolwright.virt.tests.bench.pool_module import PoolModule, nothing, playbook
+from ansible_collections.poolwright.virt.tests.bench.pool_module import PoolModule, unchanged
+from ansible_collections.poolwright.virt.tests.bench.ways import INSIDE, NOTHING, PLAYBOOK, PROCESS, Ways
 
 SECONDS_CONVERGED = 1.0
 PEAK_MB = 150.0
 PARALLEL, DELAY = 50, 0.5
 TIMES_IDEAL = 1.15
-INSIDE, PROCESS, PLAYBOOK, NOTHING = "inside the module", "the module's process", "`ansible-playbook`", "`ansible-playbook` with nothing but a ping"
 
 
 def measure(quick: bool) -> Measured:
@@ -35,29 +34,16 @@ def measure(quick: bool) -> Measured:
 
 
 def _measure(folder: Path, size: int, rounds: int, fills: int) -> Measured:
-    timings, empty, weights = Timings(), nothing(folder), []
     module = _module(folder, "converged", size)
     module.inside()
-
-    def process() -> float:
-        result, ended = module.process()
-        must(not result["changed"], "a converged run changed something")
-        weights.append(round(ended.peak_mb, 1))
-        return ended.seconds
-
-    timings.alternate(
-        rounds,
-        {
-            INSIDE: _timed(module.inside),
-            PROCESS: process,
-            PLAYBOOK: lambda: module.playbook().seconds,
-            NOTHING: lambda: playbook(empty).seconds,
-        },
-    )
-    ideal, filled, stats = size / PARALLEL * DELAY, _fills(folder, size, fills), module.inside()["stats"]
+    timings, ways = Timings(), Ways(module, folder)
+    timings.alternate(rounds, ways.contenders())
+    unchanged(ways.results)
+    peak = module.weigh()
+    ideal, filled, stats = size / PARALLEL * DELAY, _fills(folder, size, fills), ways.results[-1]["stats"]
     must(stats["calls"] == {"list_machines": 1}, f"a converged run made the calls {stats['calls']}")
-    figures = {"machines": size, "seconds": timings.seconds, "peak_mb": weights, "calls": stats["calls"], "ideal": ideal, "fill": filled.seconds}
-    return Measured(_tables(timings, filled, size, max(weights), ideal, stats), figures)
+    figures = {"machines": size, "seconds": timings.seconds, "peak_mb": peak, "calls": stats["calls"], "ideal": ideal, "fill": filled.seconds}
+    return Measured(_tables(timings, filled, size, peak, ideal, stats), figures)
 
 
 def _module(folder: Path, name: str, size: int, **more: Any) -> PoolModule:
@@ -77,31 +63,15 @@ def _fills(folder: Path, size: int, rounds: int) -> Timings:
         return once
 
     timings = Timings()
-    timings.alternate(rounds, {INSIDE: emptied(_timed(module.inside)), PROCESS: emptied(lambda: module.process()[1].seconds)})
+    contenders = Ways(module, folder).contenders()
+    timings.alternate(rounds, {way: emptied(contenders[way]) for way in (INSIDE, PROCESS)})
     return timings
-
-
-def _timed(work: Callable[[], Any]) -> Callable[[], float]:
-    def once() -> float:
-        start = time.perf_counter()
-        work()
-        return time.perf_counter() - start
-
-    return once
 
 
 def _tables(timings: Timings, filled: Timings, size: int, peak: float, ideal: float, stats: dict[str, Any]) -> list[Table]:
     return [
-        Table(
-            f"A converged run over {size} simulated machines",
-            ["seconds", "min", "median", "max"],
-            [[name, *timings.spread(name)] for name in (INSIDE, PROCESS, PLAYBOOK, NOTHING)],
-        ),
-        Table(
-            f"A fill of {size}, {DELAY:g} s for each, {PARALLEL} at a time: ideally {ideal:g} s",
-            ["seconds", "min", "median", "max"],
-            [[name, *filled.spread(name)] for name in (INSIDE, PROCESS)],
-        ),
+        timings.table(f"A converged run over {size} simulated machines", (INSIDE, PROCESS, PLAYBOOK, NOTHING)),
+        filled.table(f"A fill of {size}, {DELAY:g} s for each, {PARALLEL} at a time: ideally {ideal:g} s", (INSIDE, PROCESS)),
         aims(
             held("converged run, inside the module", timings.median(INSIDE), "under", SECONDS_CONVERGED, " s"),
             held("converged run, the module's process", timings.median(PROCESS), "under", SECONDS_CONVERGED, " s"),

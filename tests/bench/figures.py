@@ -76,6 +76,9 @@ class Timings:
         seconds = self.seconds[name]
         return [_shown(value) for value in (min(seconds), median(seconds), max(seconds))]
 
+    def table(self, title: str, names: Sequence[str]) -> Table:
+        return Table(title, ["seconds", "min", "median", "max"], [[name, *self.spread(name)] for name in names])
+
     def ratio(self, name: str, to: str) -> float:
         """The median over the rounds of how many times as long ``name`` took."""
         return median(mine / theirs for mine, theirs in zip(self.seconds[name], self.seconds[to]))

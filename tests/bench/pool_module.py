@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import sys
 import threading
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +17,7 @@ from ansible.module_utils.common.arg_spec import ArgumentSpecValidator
 
 from ansible_collections.poolwright.virt.plugins.module_utils.argspec import pool_options, provider_options, run_options
 from ansible_collections.poolwright.virt.plugins.module_utils.pool.request import converge_with
-from ansible_collections.poolwright.virt.tests.bench.children import Ended, run
+from ansible_collections.poolwright.virt.tests.bench.children import Ended, run, weigh
 from ansible_collections.poolwright.virt.tests.bench.figures import must
 
 MODULE = "poolwright.virt.vm_pool"
@@ -41,10 +42,20 @@ class PoolModule:
         """Run what is inside the module, in this process."""
         return finished(converge_with(self._params, False, threading.Event()))
 
+    def check(self) -> dict[str, Any]:
+        """The same in check mode."""
+        result = converge_with(self._params, True, threading.Event())
+        must(not result["failures"], f"{MODULE}: {result['failures']}")
+        return result
+
     def process(self, environment: dict[str, str] | None = None) -> tuple[dict[str, Any], Ended]:
         """Run the module's process on the host, from its start to its end."""
-        ended = run([sys.executable, str(self._payload)], environment)
+        ended = run(self.argv(), environment)
         return finished(json.loads(ended.output)), ended
+
+    def weigh(self) -> float:
+        """The peak memory of the module's process, in MB."""
+        return weigh(self.argv())
 
     def argv(self) -> list[str]:
         return [sys.executable, str(self._payload)]
@@ -69,6 +80,11 @@ def finished(result: dict[str, Any]) -> dict[str, Any]:
         ours = sum(machine["state"] != "foreign" for machine in pool["machines"])
         must(pool["ready"] == pool["size"] == ours, f"{MODULE}: of {pool['size']} machines of {name}, {ours} are there and {pool['ready']} ready")
     return result
+
+
+def unchanged(results: Iterable[dict[str, Any]]) -> None:
+    """:raises Wrong: one of these runs did something."""
+    must(not any(result["changed"] or result["actions"] for result in results), "a converged run changed something")
 
 
 def play(*tasks: dict[str, Any]) -> list[dict[str, Any]]:

@@ -48,6 +48,12 @@ class Stage:
         self.connection.defineXML(xml)
 
 
+def pool_of(name: str, size: int, memory_mb: int, **more: Any) -> dict[str, Any]:
+    """A pool of tiny guests."""
+    image = {"source": str(TINY), "format": "qcow2"}
+    return {"name": f"{PREFIX}{name}", "size": size, "image": image, "memory_mb": memory_mb, "networks": [{"network": "default"}], **more}
+
+
 @contextmanager
 def libvirt_stage() -> Iterator[Stage]:
     """:raises Wrong: there is no libvirt, or not for this user."""

@@ -24,6 +24,7 @@ HEIGHTS = [
     {"dummy", "libvirt", "vsphere"},
     {"providers"},
     {"pool"},
+    {"spawn"},
     {"front"},  # single files that only modules use
     {"modules", "inventory", "action", "filter", "lookup"},
 ]

@@ -13,6 +13,7 @@ import pytest
 
 from ansible_collections.poolwright.virt.plugins.module_utils.vsphere.vim import VIM
 from ansible_collections.poolwright.virt.tests.contract.labs.vcenter import VCenter
+from ansible_collections.poolwright.virt.tests.integration.vsphere.spawning import Spawning
 from ansible_collections.poolwright.virt.tests.integration.vsphere.staging import TASK_SECONDS, Inventory
 
 
@@ -46,3 +47,21 @@ def inventory(vcenter: VCenter, vim: VIM) -> Inventory:
     made = Inventory(vim)
     vcenter.forget_calls()
     return made
+
+
+@pytest.fixture(scope="session")
+def prompt(tmp_path_factory: pytest.TempPathFactory) -> Iterator[VCenter]:
+    """One that takes no time for anything."""
+    lab = VCenter(Path(tmp_path_factory.mktemp("prompt")))
+    lab.start("-vm", "3", "-ds", "2")
+    try:
+        yield lab
+    finally:
+        lab.stop()
+
+
+@pytest.fixture
+def spawning(prompt: VCenter) -> Iterator[Spawning]:
+    prompt.calm()
+    yield Spawning(prompt)
+    prompt.calm()
