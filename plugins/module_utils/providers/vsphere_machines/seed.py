@@ -2,15 +2,13 @@
 # BSD-2-Clause license (see LICENSES/BSD-2-Clause.txt)
 # SPDX-License-Identifier: BSD-2-Clause
 
-"""cloud-init's data as its VMware datasource reads it from a guest's configuration. Pure."""
+"""What a machine of a pool is told through its configuration. Pure."""
 
 from __future__ import annotations
 
-import base64
-import json
-
 from ansible_collections.poolwright.virt.plugins.module_utils.cloudinit import local_hostname
 from ansible_collections.poolwright.virt.plugins.module_utils.providers.types import SeedSpec
+from ansible_collections.poolwright.virt.plugins.module_utils.vsphere import guestinfo
 
 
 def guest_info(seed: SeedSpec, name: str, instance_id: str) -> dict[str, str]:
@@ -24,13 +22,4 @@ def guest_info(seed: SeedSpec, name: str, instance_id: str) -> dict[str, str]:
     if seed.ssh_keys:
         # The datasource's own name for them, one line each.
         metadata["public-keys-data"] = "\n".join(seed.ssh_keys)
-    if seed.network_config:
-        metadata |= {"network": _packed(seed.network_config), "network.encoding": "base64"}
-    told = {"guestinfo.metadata": _packed(json.dumps(metadata)), "guestinfo.metadata.encoding": "base64"}
-    if seed.user_data:
-        told |= {"guestinfo.userdata": _packed(seed.user_data), "guestinfo.userdata.encoding": "base64"}
-    return told
-
-
-def _packed(text: str) -> str:
-    return base64.b64encode(text.encode()).decode("ascii")
+    return guestinfo.guest_info(metadata, user_data=seed.user_data, network_config=seed.network_config)

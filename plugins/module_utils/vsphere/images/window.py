@@ -35,7 +35,9 @@ class Window(io.RawIOBase):
 
     def read_at(self, offset: int, length: int) -> bytes:
         """What is there of so many bytes; fewer at the end, none beyond."""
-        return os.pread(self.fd, max(0, min(length, self.size - offset)), self.offset + offset)
+        there = min(length, self.size - offset)
+        # A place far beyond the end, as a damaged file names it, may not even be a number that the system takes.
+        return os.pread(self.fd, there, self.offset + offset) if there > 0 else b""
 
     def readable(self) -> bool:
         return True

@@ -6,13 +6,13 @@
 
 from __future__ import annotations
 
-import base64
 import json
 import os
 import tempfile
 
 from ansible_collections.poolwright.virt.plugins.module_utils.images.iso import NOCLOUD_LABEL, write_iso
 from ansible_collections.poolwright.virt.plugins.module_utils.vsphere.datastore_path import DatastorePath
+from ansible_collections.poolwright.virt.plugins.module_utils.vsphere.guestinfo import guest_info
 from ansible_collections.poolwright.virt.plugins.module_utils.vsphere.spawn.description import Seed
 from ansible_collections.poolwright.virt.plugins.module_utils.vsphere.spawn.mark import ISO_NAME
 from ansible_collections.poolwright.virt.plugins.module_utils.vsphere.spawn.work import Work
@@ -47,13 +47,4 @@ def files(seed: Seed, name: str, instance_id: str) -> dict[str, bytes]:
 def guestinfo(seed: Seed, name: str, instance_id: str) -> dict[str, str]:
     """The ``guestinfo.*`` values that cloud-init's VMware datasource reads."""
     meta = {"instance-id": instance_id, "local-hostname": name, **seed.meta_data}
-    if seed.network_config:
-        meta |= {"network": _packed(seed.network_config), "network.encoding": "base64"}
-    told = {"guestinfo.metadata": _packed(json.dumps(meta)), "guestinfo.metadata.encoding": "base64"}
-    if seed.user_data:
-        told |= {"guestinfo.userdata": _packed(seed.user_data), "guestinfo.userdata.encoding": "base64"}
-    return told
-
-
-def _packed(text: str) -> str:
-    return base64.b64encode(text.encode()).decode("ascii")
+    return guest_info(meta, user_data=seed.user_data, network_config=seed.network_config)

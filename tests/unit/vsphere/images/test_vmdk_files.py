@@ -12,7 +12,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
 from ansible_collections.poolwright.virt.plugins.module_utils.vsphere.images import vmdk
@@ -90,6 +90,7 @@ def test_a_part_of_a_file(make: Callable[[str], Path], tmp_path: Path) -> None:
 
 @settings(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=150, deadline=None)
 @given(st.lists(st.tuples(st.integers(0, 4095), st.integers(0, 255)), max_size=8), st.integers(0, 400_000))
+@example([(35, 1)], 0)  # a place that is no number for the system
 def test_damaged_bytes_are_a_disk_or_reasons(
     make: Callable[[str], Path], tmp_path_factory: pytest.TempPathFactory, changes: list[tuple[int, int]], cut: int
 ) -> None:
