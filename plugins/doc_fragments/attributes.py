@@ -27,11 +27,12 @@ attributes:
 options: {}
 attributes:
   action_group:
-    description: Use C(group/poolwright.virt.libvirt) in C(module_defaults) to set the connection for all modules at once.
+    description: Use C(group/poolwright.virt.libvirt) or C(group/poolwright.virt.vsphere) in C(module_defaults) to set the connection for all modules at once.
     support: full
     membership:
       - poolwright.virt.all
       - poolwright.virt.libvirt
+      - poolwright.virt.vsphere
 """
 
     INFO_MODULE = r"""

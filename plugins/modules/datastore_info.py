@@ -14,6 +14,7 @@ description:
   - Takes two reads, however many datastores and hosts there are.
 extends_documentation_fragment:
   - poolwright.virt.attributes
+  - poolwright.virt.attributes.action_group
   - poolwright.virt.attributes.info_module
   - poolwright.virt.vsphere
 attributes:

@@ -17,6 +17,7 @@ description:
   - Folders above a path are made as needed.
 extends_documentation_fragment:
   - poolwright.virt.attributes
+  - poolwright.virt.attributes.action_group
   - poolwright.virt.vsphere
 attributes:
   check_mode:

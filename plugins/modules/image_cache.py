@@ -19,6 +19,7 @@ description:
   - The images are in the folder C(poolwright-cache) of the datastore. Nothing else is touched.
 extends_documentation_fragment:
   - poolwright.virt.attributes
+  - poolwright.virt.attributes.action_group
   - poolwright.virt.vsphere
 attributes:
   check_mode:
