@@ -96,7 +96,21 @@ class Updates:
         self._collector: _Collector | None = None
         self._asking: _Collector | None = None
         self._asked_at = float("-inf")
+        self._begun = -1  # the session under which its own collector was used
         self._listing = threading.Lock()  # who holds it may change what is on the server
+        self._coming = 0
+
+    @contextlib.contextmanager
+    def coming(self) -> Iterator[None]:
+        """Whoever is inside will wait for something as soon as it is outside: who lists just then waits a moment for it."""
+        with self._changed:
+            self._coming += 1
+        try:
+            yield
+        finally:
+            with self._changed:
+                self._coming -= 1
+                self._changed.notify_all()
 
     def wait(self, watches: Sequence[Watch], deadline: Deadline, *, enough: Callable[[Iterable[bool]], bool] = all) -> None:
         """Return when all have settled or the deadline has passed, a second later at most.
@@ -195,10 +209,12 @@ class Updates:
             if not self._unlisted():
                 return  # another thread listed it together with its own
             self._clock.sleep(GATHER_MORE_SECONDS if self._busy() else GATHER_SECONDS)
+            with self._changed:
+                self._changed.wait_for(lambda: not self._coming, GATHER_MORE_SECONDS)
             collector = self._collector
             try:
                 if collector is None or collector.number != attempts.number:
-                    made = self._session.call_once(attempts.number, self._session.content.propertyCollector, "CreatePropertyCollector", {}, phase="wait")
+                    made = self._new_collector(attempts.number)
                     with self._changed:
                         self._collector = collector = _Collector(attempts.number, made)
                         for targets in self._targets.values():
@@ -215,6 +231,14 @@ class Updates:
                 self._forget(collector)
                 raise SessionReplaced(f"the collector is gone: {exc.message}", phase="wait") from exc
 
+    def _new_collector(self, number: int) -> Any:
+        """The session's own, the first time: nobody else waits on it. After that one whose answers were not lost."""
+        own = self._session.content.propertyCollector
+        if self._begun == number:
+            return self._session.call_once(number, own, "CreatePropertyCollector", {}, phase="wait")
+        self._begun = number
+        return own
+
     def _list_group(self, collector: _Collector, group: Group) -> None:
         with self._changed:
             targets = self._targets[group]
@@ -223,13 +247,31 @@ class Updates:
         if not added:
             return
         call = self._session.call_once
+        if not collector.views and self._begin_with(collector, group, added):
+            self._are_listed(targets, added, {}, ())
+            return
         if group not in collector.views:
-            view = call(collector.number, self._session.content.viewManager, "CreateListView", {"obj": []}, phase="wait")
-            call(collector.number, collector.obj, "CreateFilter", {"spec": of_view(view, *group), "partialUpdates": False}, phase="wait")
-            collector.views[group] = view
+            self._view(collector, group, ())
         # Added after the filter was made, so that a request under way learns of them too.
         arguments = {"add": [target.obj for target in added.values()], "remove": [target.obj for target in idle.values() if target.listed]}
         missing = call(collector.number, collector.views[group], "ModifyListView", arguments, phase="wait")
+        self._are_listed(targets, added, idle, missing or ())
+
+    def _begin_with(self, collector: _Collector, group: Group, added: dict[Key, _Target]) -> bool:
+        """Nothing is asked yet, so the view may hold them from its making. False when one of them is gone: then which is learned by adding them."""
+        try:
+            self._view(collector, group, [target.obj for target in added.values()])
+        except ObjectGone:
+            return False
+        return True
+
+    def _view(self, collector: _Collector, group: Group, objects: Sequence[Any]) -> None:
+        call = self._session.call_once
+        view = call(collector.number, self._session.content.viewManager, "CreateListView", {"obj": list(objects)}, phase="wait")
+        call(collector.number, collector.obj, "CreateFilter", {"spec": of_view(view, *group), "partialUpdates": False}, phase="wait")
+        collector.views[group] = view
+
+    def _are_listed(self, targets: dict[Key, _Target], added: dict[Key, _Target], idle: dict[Key, _Target], missing: Sequence[Any]) -> None:
         with self._changed:
             for target in added.values():
                 target.listed = True
@@ -237,7 +279,7 @@ class Updates:
                 if not target.watches:
                     del targets[key]
                 target.listed = False
-            for obj in missing or ():
+            for obj in missing:
                 if _key(obj) in targets:
                     targets[_key(obj)].fail(_gone(obj))
 

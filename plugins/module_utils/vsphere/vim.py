@@ -98,7 +98,8 @@ class VIM:
 
     def run(self, obj: Any, method: str, /, *, deadline: Deadline, idempotent: bool | None = None, about: str = "", phase: str = "", **arguments: Any) -> Any:
         """``call`` a method that returns a task, and ``wait_for_task``."""
-        task = self.call(obj, method, idempotent=idempotent, about=about, phase=phase, deadline=deadline, **arguments)
+        with self._updates.coming():
+            task = self.call(obj, method, idempotent=idempotent, about=about, phase=phase, deadline=deadline, **arguments)
         return self.wait_for_task(task, deadline, about=about or method, phase=phase)
 
     def wait_for_task(self, task: Any, deadline: Deadline, *, about: str = "", phase: str = "") -> Any:

@@ -20,7 +20,8 @@ from ansible_collections.poolwright.virt.plugins.module_utils.vsphere.vim import
 from ansible_collections.poolwright.virt.tests.contract.labs.vcenter import VCenter
 from ansible_collections.poolwright.virt.tests.integration.vsphere.staging import TASK_SECONDS, ActingStats, Inventory, together
 
-BEGINNING = {"CreatePropertyCollector": 1, "CreateListView": 1, "CreateFilter": 1}
+# In the session's own collector: nobody else waits on that.
+BEGINNING = {"CreateListView": 1, "CreateFilter": 1}
 
 
 def test_rule_08_one_task_is_waited_for_without_polling(vcenter: VCenter, vim: VIM, inventory: Inventory) -> None:
@@ -28,7 +29,7 @@ def test_rule_08_one_task_is_waited_for_without_polling(vcenter: VCenter, vim: V
     made = vim.wait_for_task(inventory.clone(name), inventory.deadline())
     calls = vcenter.calls()
     assert vim.get_properties(made, ["name"]) == {"name": name}
-    assert calls.methods == {**BEGINNING, "CloneVM_Task": 1, "ModifyListView": 1, "WaitForUpdatesEx": calls["WaitForUpdatesEx"]}
+    assert calls.methods == {**BEGINNING, "CloneVM_Task": 1, "WaitForUpdatesEx": calls["WaitForUpdatesEx"]}
     assert calls["WaitForUpdatesEx"] <= 3, "one to begin with, one for each change of the task's state"
     assert vcenter.govc("find", "/DC0/vm", "-name", name).count(name) == 1
 
@@ -111,11 +112,18 @@ def test_rule_08_a_session_that_ends_meanwhile_is_opened_again_and_nothing_is_mi
 @pytest.mark.parametrize("how", ["drop-before", "drop-after", "truncated", "unavailable"])
 @pytest.mark.parametrize("method", ["CreatePropertyCollector", "CreateListView", "CreateFilter", "ModifyListView", "WaitForUpdatesEx"])
 def test_rule_08_whatever_is_lost_of_the_waiting_is_begun_anew(vcenter: VCenter, vim: VIM, inventory: Inventory, method: str, how: str) -> None:
+    if method == "CreatePropertyCollector":
+        vcenter.chaos("CreateFilter", "drop-after", times=1)  # the session's own may have that filter now, so another is made
+    if method == "ModifyListView":
+        vim.wait_for_task(inventory.clone(inventory.new_name()), inventory.deadline())
+        vcenter.forget_calls()
     vcenter.chaos(method, how, times=1, skip=1 if method == "WaitForUpdatesEx" else 0)
     made = vim.wait_for_task(inventory.clone(inventory.new_name()), inventory.deadline())
     assert vim.get_properties(made, ["name"])
     assert vcenter.calls()["CloneVM_Task"] == 1
-    assert vcenter.calls()[method] >= 2
+    # What was added to a view that is lost is in the next one from its making.
+    assert vcenter.calls()[method] >= (1 if method == "ModifyListView" else 2)
+    assert method != "ModifyListView" or vcenter.calls()["CreateListView"] == 1
 
 
 def test_rule_08_a_vcenter_that_never_answers_ends_the_wait(vcenter: VCenter, vim: VIM, inventory: Inventory) -> None:
