@@ -118,7 +118,13 @@ options:
     type: str
   storage_policy:
     description:
-      - The id of a storage policy for a new machine and its disks. Used with O(provider=vsphere).
+      - The storage policy of the machine and its own disks, by its name or id.
+      - A machine that is there is given another policy where that takes the datastores that it is on; where it does not, this needs
+        a rebuild, see O(recreate). It is compared with the policy that this module gave the machine last, by the name that had then, so
+        what was changed by hand is not seen. Left out, the machine stays as it is and no policy is asked for.
+      - Only datastores that the policy takes are chosen then; another that O(datastore) or O(disks[].datastore) names is refused. A full
+        clone of a template whose own datastore is none of them goes to the one of them with most free space.
+      - The account needs the privilege C(StorageProfile.View) on the vCenter. Used with O(provider=vsphere).
     type: str
   cpus:
     description:

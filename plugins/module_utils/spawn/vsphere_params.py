@@ -35,7 +35,6 @@ OWN_KEYS = "poolwright."
 _LONGEST_NAME = 80
 _LARGEST_GB = 62 * 1024
 _MAC = re.compile(r"[0-9a-f]{2}(:[0-9a-f]{2}){5}")
-_POLICY = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
 
 
 def parse_vsphere(params: Params) -> Description:
@@ -65,9 +64,6 @@ def parse_vsphere(params: Params) -> Description:
 
 
 def _described(params: Params, name: str, state: State, folder: str, image: VMwareImage | None, problem: Problem) -> Description:
-    policy = str(params.get("storage_policy") or "").lower()
-    if policy and not _POLICY.fullmatch(policy):
-        problem("storage_policy", f"{params['storage_policy']!r} is no policy's id; give the id, such as aa6d5a82-1c88-45da-85d3-3d74b91a5bad")
     clone = params.get("clone") or (LINKED if image is not None and image.linked_clone else FULL)
     return Description(
         name=name,
@@ -81,7 +77,7 @@ def _described(params: Params, name: str, state: State, folder: str, image: VMwa
         host=str(params.get("host") or ""),
         resource_pool=str(params.get("resource_pool") or ""),
         datastore=str(params.get("datastore") or ""),
-        storage_policy=policy,
+        storage_policy=str(params.get("storage_policy") or "").strip(),
         cpus=_between(params, "cpus", 1, 1024, problem),
         cores_per_socket=_between(params, "cores_per_socket", 1, 1024, problem),
         memory_mb=_between(params, "memory_mb", 4, 24 * 1024**2, problem),

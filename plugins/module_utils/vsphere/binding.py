@@ -12,7 +12,7 @@ server past the session, the retries and the count, and is refused.
 from __future__ import annotations
 
 import functools
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import IO, Any
 
 from ansible_collections.poolwright.virt.plugins.module_utils.errors import MissingDependency
@@ -30,17 +30,24 @@ except Exception as exc:
 
 API_VERSION = "vim25/7.0.0.0"
 """The version of the API that is spoken, whatever the server's own: every vCenter from 7.0 on understands it, and answers alike."""
+POLICY_VERSION = "pbm/2.0"
+"""The same for its service of storage policies."""
+
+_PATH = "/sdk"
+_POLICY_PATH = "/pbm/sdk"
 
 
 @dataclass(frozen=True)
 class Library:
-    """``vim`` and ``vmodl`` are pyVmomi's namespaces of types; the rest is for ``soap.py``."""
+    """``vim``, ``vmodl`` and ``pbm`` (storage policies) are pyVmomi's namespaces of types; the rest is for this file and ``session.py``."""
 
     vim: Any
     vmodl: Any
+    pbm: Any
     support: Any
     adapter: Any
     version: str
+    policy_version: str
 
 
 @functools.cache
@@ -53,7 +60,8 @@ def library() -> Library:
             obj="pyVmomi",
             hint="install pyvmomi from PyPI into the Python that runs the module (on Python 3.9: pyvmomi<9.1)",
         )
-    return Library(pyVmomi.vim, pyVmomi.vmodl, VmomiSupport, SoapAdapter, VmomiSupport.versionMap[API_VERSION])
+    versions = VmomiSupport.versionMap
+    return Library(pyVmomi.vim, pyVmomi.vmodl, pyVmomi.pbm, VmomiSupport, SoapAdapter, versions[API_VERSION], versions[POLICY_VERSION])
 
 
 class Sealed:
@@ -75,6 +83,21 @@ class Sealed:
 def reference(kind: str, moid: str) -> Any:
     """A managed object from the name of its type, such as ``VirtualMachine``, and its id, such as ``vm-42``."""
     return managed_type(kind)(moid, Sealed(library().version))
+
+
+def policy_service() -> Any:
+    """The object that vCenter's service of storage policies begins with, ``PbmServiceInstance``. Calls on it and on what comes from it go there."""
+    lib = library()
+    return lib.pbm.ServiceInstance("ServiceInstance", Sealed(lib.policy_version))
+
+
+def path_of(obj: Any) -> str:
+    """Where the service that a managed object belongs to is asked."""
+    return _POLICY_PATH if _is_policy(obj) else _PATH
+
+
+def soap_action_of(obj: Any) -> str:
+    return f'"urn:{library().support.GetVersionNamespace(_version_of(obj))}"'
 
 
 def managed_type(kind: str) -> Any:
@@ -100,27 +123,43 @@ class _Writer:
     """What pyVmomi's writer wants to know beside the call itself."""
 
     version: str
-    requestContext: dict[str, str]
-    samlToken: str | None
+    requestContext: dict[str, str] = field(repr=False)
+    samlToken: str | None = field(repr=False)
 
 
-def write_request(obj: Any, info: Any, arguments: list[Any], operation: str, token: Secret) -> bytes:
-    """The SOAP envelope of one call; secrets among the arguments are opened here. ``token``, unless empty, is a SAML assertion for its header.
+def write_request(obj: Any, info: Any, arguments: list[Any], operation: str, token: Secret, cookie: Secret) -> bytes:
+    """The SOAP envelope of one call; secrets among the arguments are opened here.
 
+    :param token: a SAML assertion for the header; empty is none.
+    :param cookie: the session's; the service of storage policies takes it in the header.
     :raises TypeError: an argument is of the wrong type, or a required one is missing.
     """
     lib = library()
     plain = [argument.reveal() if isinstance(argument, Secret) else argument for argument in arguments]
     for parameter, argument in zip(info.params, plain):
         lib.support.CheckField(parameter, argument)
-    writer = _Writer(lib.version, {"operationID": operation}, token.reveal() or None)
+    said = {"operationID": operation}
+    if _is_policy(obj) and cookie:
+        # vCenter puts it in quotes, and wants it without.
+        said["vcSessionCookie"] = cookie.reveal().strip('"')
+    writer = _Writer(_version_of(obj), said, token.reveal() or None)
     body: bytes = lib.adapter.SoapStubAdapterBase.SerializeRequest(writer, obj, info, plain)
     return body
 
 
-def read_answer(answer: IO[bytes], info: Any) -> tuple[bool, Any]:
-    """Whether the answer is a fault, and the fault or what the call returned. Anything raised means that this is no SOAP answer."""
-    lib = library()
-    reader = lib.adapter.SoapResponseDeserializer(Sealed(lib.version))
+def read_answer(answer: IO[bytes], obj: Any, info: Any) -> tuple[bool, Any]:
+    """Whether the answer is a fault, and the fault or what the call on the object returned. Anything raised means that this is no SOAP answer."""
+    reader = library().adapter.SoapResponseDeserializer(Sealed(_version_of(obj)))
+    if _is_policy(obj):
+        # It has faults of the other service, which pyVmomi would turn into what this version knows, without the fields that they come with.
+        reader.deser.version = None
     found = reader.Deserialize(answer, info.result)
     return bool(reader.isFault), found
+
+
+def _version_of(obj: Any) -> str:
+    return str(obj._stub.version)
+
+
+def _is_policy(obj: Any) -> bool:
+    return _version_of(obj) == library().policy_version

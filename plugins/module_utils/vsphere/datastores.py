@@ -172,10 +172,19 @@ def allowed_datastore_types(disk_type: str = "") -> frozenset[str]:
     return _ANY if disk_type in ("", "streamOptimized") else _ANY - _OBJECTS
 
 
-def choose(datastores: Iterable[Datastore], wanted: Wanted, size: int, *, reserved: Mapping[str, int] | None = None, allowed: frozenset[str] = _ANY) -> Choice:
+def choose(
+    datastores: Iterable[Datastore],
+    wanted: Wanted,
+    size: int,
+    *,
+    reserved: Mapping[str, int] | None = None,
+    allowed: frozenset[str] = _ANY,
+    barred: Mapping[str, str] | None = None,
+) -> Choice:
     """Of the wanted datastores that can take ``size`` bytes, the one with most free space; of equal ones the first by name.
 
     :param reserved: bytes by the datastore's id that are as good as taken.   :param allowed: see ``allowed_datastore_types``.
+    :param barred: by the id of each that is out of the question, why.
     :raises NotFound: none is wanted.   :raises NoDatastore: none of those wanted can take it.
     """
     taken = reserved or {}
@@ -184,7 +193,7 @@ def choose(datastores: Iterable[Datastore], wanted: Wanted, size: int, *, reserv
     if not meant:
         have = ", ".join(one.name for one in listed[:20]) or "none"
         raise NotFound("no datastore is meant by this", obj=str(wanted), phase=PHASE, hint=f"there are: {have}")
-    reasons = {one.moid: _why_not(one, size, taken.get(one.moid, 0), allowed) for one in meant}
+    reasons = {one.moid: (barred or {}).get(one.moid) or _why_not(one, size, taken.get(one.moid, 0), allowed) for one in meant}
     fit = [one for one in meant if not reasons[one.moid]]
     rejected = tuple((one.name, reasons[one.moid]) for one in meant if reasons[one.moid])
     if not fit:

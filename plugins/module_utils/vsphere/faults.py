@@ -144,6 +144,8 @@ _TYPES: dict[str, type[VirtError]] = {
     "NotImplemented": Unsupported,
     "NotSupported": Unsupported,
     "OutOfBounds": RequestRefused,
+    "PbmFaultNoPermission": PermissionDenied,
+    "PbmFaultNotFound": NotFound,
     "RequestCanceled": Cancelled,
     "ResourceInUse": Busy,
     "RestrictedByAdministrator": Unsupported,
@@ -160,6 +162,7 @@ _HINTS: dict[str, str] = {
     "NoPermission": "have the privilege granted to the account on that object or above it",
     "NotAuthenticated": "vCenter ended the session right after the login; see its limits for sessions",
     "NoDiskSpace": "free space on the datastore or name another one",
+    "PbmFaultNoPermission": "have the privilege granted to the account on the vCenter itself; for storage policies it is StorageProfile.View",
     "RestrictedVersion": "the licence of the ESXi host does not allow changes through the API",
 }
 
@@ -179,6 +182,7 @@ _FIELDS: dict[str, tuple[tuple[str, str], ...]] = {
     "ResourceInUse": (("name", "name"),),
     "TaskInProgress": (("task", "task"),),
     "InvalidDatastore": (("name", "datastore"),),
+    "PbmFaultNoPermission": (("missingPrivileges", "privilege"),),
 }
 
 
@@ -217,7 +221,7 @@ class Fault:
             lineage or (type(fault).__name__,),
             str(getattr(fault, "msg", None) or ""),
             tuple(message for message in messages if message),
-            {name: value for name, value in fields.items() if value is not None and str(value)},
+            {name: value for name, value in fields.items() if value is not None and _shown(value)},
             None if behind is None or behind is fault else cls.of(behind),
         )
 
@@ -270,4 +274,7 @@ def fault_behind(error: BaseException) -> Fault | None:
 def _shown(value: Any) -> str:
     if hasattr(value, "_GetMoId"):
         return f"{type(value)._wsdlName}:{value._GetMoId()}"
+    if isinstance(value, list):
+        # Of missing privileges, by what they are missing on.
+        return ", ".join(dict.fromkeys(str(name) for one in value for name in one.privilegeIds or ()))
     return str(value)

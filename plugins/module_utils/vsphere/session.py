@@ -15,7 +15,7 @@ from typing import Any, Callable
 from ansible_collections.poolwright.virt.plugins.module_utils.clock import Clock, Deadline
 from ansible_collections.poolwright.virt.plugins.module_utils.errors import AuthenticationFailed, ConnectionFailed, OperationFailed, VirtError
 from ansible_collections.poolwright.virt.plugins.module_utils.stats import Stats
-from ansible_collections.poolwright.virt.plugins.module_utils.vsphere.binding import library, read_answer, reference, write_request
+from ansible_collections.poolwright.virt.plugins.module_utils.vsphere.binding import library, path_of, read_answer, reference, soap_action_of, write_request
 from ansible_collections.poolwright.virt.plugins.module_utils.vsphere.endpoint import Credentials, Secret
 from ansible_collections.poolwright.virt.plugins.module_utils.vsphere.faults import AnswerLost, Fault, NotAuthenticated
 from ansible_collections.poolwright.virt.plugins.module_utils.vsphere.methods import in_order, method_info
@@ -108,10 +108,10 @@ class Session:
         """
         info = method_info(obj, method)
         operation = f"{self._operations}-{next(self._serial)}"
-        body = Body(write_request(obj, info, in_order(info, arguments), operation, token))
+        body = Body(write_request(obj, info, in_order(info, arguments), operation, token, self._transport.cookie))
         self._stats.call(method)
         try:
-            is_fault, answer = self._transport.post(body, self._soap_action(), lambda stream: read_answer(stream, info), timeout)
+            is_fault, answer = self._transport.post(body, soap_action_of(obj), lambda stream: read_answer(stream, obj, info), timeout, path=path_of(obj))
         except AnswerBroken as exc:
             raise AnswerLost(exc.message, operation=operation, obj=about or exc.obj, phase=phase or exc.phase) from None
         except ConnectionFailed as exc:
@@ -202,10 +202,6 @@ class Session:
             self._content = None
             hint = "give hostname the name of the vCenter that manages the host"
             raise OperationFailed(f"this is {about.fullName}, no vCenter", obj=str(self._transport.endpoint), phase="connect", hint=hint)
-
-    def _soap_action(self) -> str:
-        lib = library()
-        return f'"urn:{lib.support.GetVersionNamespace(lib.version)}"'
 
 
 class Attempts:

@@ -86,21 +86,23 @@ class Transport:
         self._context: ssl.SSLContext | None = None
         self._cookie = Secret("")
 
-    def post(self, body: Body, soap_action: str, read: Callable[[IO[bytes]], T], timeout: float | None = None) -> T:
+    def post(self, body: Body, soap_action: str, read: Callable[[IO[bytes]], T], timeout: float | None = None, *, path: str = _PATH) -> T:
         """Send a SOAP request once; ``read`` gets the answer's bytes as they come.
 
         :param timeout: seconds that may pass without a byte; None is the endpoint's.
+        :param path: of the service. Only that at /sdk gives the session's cookie, and gets it as a header of HTTP.
         :raises Unsent: the server saw nothing of it.   :raises CertificateRefused: nor here.
         :raises AnswerBroken: it may have been carried out.   :raises NotVsphere: the server turned it down unread.
         """
         headers = {"Content-Type": "text/xml; charset=utf-8", "SOAPAction": soap_action, "Accept-Encoding": "gzip", "User-Agent": "poolwright.virt"}
         with self._connection(timeout or self.endpoint.timeout) as connection, self._telling_of_loss():
-            connection.request("POST", _PATH, body.reveal(), {**headers, **self.cookie_header()})
+            connection.request("POST", path, body.reveal(), {**headers, **(self.cookie_header() if path == _PATH else {})})
             response = connection.getresponse()
-            self._take_cookie(response)
+            if path == _PATH:
+                self._take_cookie(response)
             # 500 is what SOAP has for a fault.
             if response.status not in (200, 500):
-                raise self._turned_down(response)
+                raise self._turned_down(response, path)
             packed = response.getheader("Content-Encoding", "") == "gzip"
             answer = self._read(gzip.GzipFile(fileobj=response) if packed else response, read)
             response.read()
@@ -130,6 +132,11 @@ class Transport:
             raise
         connection.sock.settimeout(seconds)
         return connection
+
+    @property
+    def cookie(self) -> Secret:
+        """The session's cookie, as the server gave it; empty before the login."""
+        return self._cookie
 
     def cookie_header(self) -> dict[str, str]:
         """The session's cookie, as a header for a request to this endpoint."""
@@ -190,10 +197,10 @@ class Transport:
             # Not chained: the frames it came through hold the request, and with it a password.
             raise AnswerBroken(f"the connection broke before the answer: {exc or type(exc).__name__}", obj=str(self.endpoint), phase="connect") from None
 
-    def _turned_down(self, response: http.client.HTTPResponse) -> ConnectionFailed:
+    def _turned_down(self, response: http.client.HTTPResponse, path: str) -> ConnectionFailed:
         said = f"the server answers HTTP {response.status} {response.reason}"
         if 400 <= response.status < 500 and response.status not in (408, 429):
-            return NotVsphere(said, obj=str(self.endpoint), phase="connect", hint="correct hostname and port; a vCenter answers SOAP at /sdk")
+            return NotVsphere(said, obj=str(self.endpoint), phase="connect", hint=f"correct hostname and port; a vCenter answers SOAP at {path}")
         # A proxy in front of vCenter says so too when the connection behind it broke midway.
         return AnswerBroken(said, obj=str(self.endpoint), phase="connect")
 

@@ -102,6 +102,8 @@ class VCenter:
             "GOVC_USERNAME": self.user,
             "GOVC_PASSWORD": self.password,
             "GOVC_TLS_CA_CERTS": self.ca_path,
+            # It logs out each time: a session that stays open is one that the collection has left.
+            "GOVC_PERSIST_SESSION": "false",
         }
         done = subprocess.run(
             [self.govc_path, *arguments], env={**os.environ, **settings}, stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=120, check=False

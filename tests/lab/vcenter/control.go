@@ -18,6 +18,8 @@ import (
 	"sync"
 	"time"
 
+	"github.com/vmware/govmomi/pbm"
+	pbmtypes "github.com/vmware/govmomi/pbm/types"
 	"github.com/vmware/govmomi/simulator"
 	"github.com/vmware/govmomi/vim25/types"
 )
@@ -28,7 +30,7 @@ import (
 //	                             "sessions": those logged in, with the client told so, and not logged out; uploads count by the start of their path, as "PUT /folder"
 //	DELETE /lab/calls            count calls and connections from zero
 //	POST   /lab/faults           {"method": "PowerOnVM_Task", "fault": "ResourceInUse", "object": "*", "times": 1, "skip": 0}
-//	                             the call is answered with this VIM fault
+//	                             the call is answered with this fault of VIM's, or of the service of storage policies
 //	POST   /lab/chaos            {"method": "*", "action": "drop-before", "rate": 0.1, "times": 0, "skip": 0, "seed": 1, "ms": 0}
 //	                             drop-before  the connection closes, nothing was done
 //	                             drop-after   all was done, and the connection closes instead of the answer
@@ -44,12 +46,12 @@ import (
 // "skip" lets so many calls pass first, "times": 0 has no limit, "rate" is drawn from random numbers of the rule's own "seed".
 
 // The simulator leaves two properties empty that a real vCenter always fills, and names a manager as the entity of a task on files or
-// disks: pyVmomi reads neither.
+// disks: pyVmomi reads neither. It has the fault that an account without the privilege gets for storage policies in the other service's namespace.
 var likeReal = strings.NewReplacer(
 	"<faultToleranceState></faultToleranceState>", "<faultToleranceState>notConfigured</faultToleranceState>",
 	"<recordReplayState></recordReplayState>", "<recordReplayState>inactive</recordReplayState>",
 	`<entity type="VirtualDiskManager">virtualDiskManager</entity>`, "", `<entity type="VirtualDiskManager">VirtualDiskManager</entity>`, "",
-	`<entity type="FileManager">FileManager</entity>`, "")
+	`<entity type="FileManager">FileManager</entity>`, "", `<PbmFaultNoPermissionFault xmlns="urn:vim25"`, `<PbmFaultNoPermissionFault xmlns="urn:pbm"`)
 
 type rule struct {
 	Method string  `json:"method"`
@@ -127,17 +129,24 @@ func (l *lab) addFault(w http.ResponseWriter, r *http.Request) {
 		http.Error(w, err.Error(), http.StatusBadRequest)
 		return
 	}
-	if kind, ok := types.TypeFunc()(f.Fault); ok {
+	kind, ok := types.TypeFunc()(f.Fault)
+	if !ok {
+		kind, ok = types.TypeFunc()("pbm:" + f.Fault)
+	}
+	if ok {
 		made := reflect.New(kind)
 		if fault, ok := made.Interface().(types.BaseMethodFault); ok {
 			fillReferences(made.Elem())
+			if p, ok := fault.(*pbmtypes.PbmFaultNoPermission); ok {
+				p.MissingPrivileges = []pbmtypes.PbmFaultNoPermissionEntityPrivileges{{PrivilegeIds: []string{"StorageProfile.View"}}}
+			}
 			l.service.AddFaultRule(&simulator.FaultInjectionRule{
 				MethodName: f.Method, ObjectType: "*", ObjectName: f.Object, Probability: 1, FaultType: simulator.FaultTypeCustom,
 				Fault: fault, Message: "injected " + f.Fault, MaxCount: f.Times, SkipCount: f.Skip, Enabled: true})
 			return
 		}
 	}
-	http.Error(w, f.Fault+" is no VIM fault", http.StatusBadRequest)
+	http.Error(w, f.Fault+" is no fault of VIM's or PBM's", http.StatusBadRequest)
 }
 
 // fillReferences has the objects that a fault must name be some: pyVmomi does not read an answer where they are empty.
@@ -195,7 +204,7 @@ func methodOf(body []byte) string {
 
 // nameOf is what a request is counted by.
 func nameOf(r *http.Request) (string, error) {
-	if r.Method != http.MethodPost || !strings.HasPrefix(r.URL.Path, "/sdk") {
+	if r.Method != http.MethodPost || !(strings.HasPrefix(r.URL.Path, "/sdk") || r.URL.Path == pbm.Path) {
 		return r.Method + " /" + strings.SplitN(strings.TrimPrefix(r.URL.Path, "/"), "/", 2)[0], nil
 	}
 	body, err := io.ReadAll(r.Body)
@@ -208,6 +217,8 @@ func (l *lab) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		l.control(w, r)
 		return
 	}
+	// A real one answers at both; the simulator at the shorter.
+	r.URL.Path = strings.Replace(r.URL.Path, "/pbm/sdk", pbm.Path, 1)
 	name, err := nameOf(r)
 	if err != nil {
 		panic(http.ErrAbortHandler)
@@ -263,7 +274,19 @@ func (l *lab) admit(name string, r *http.Request) *rule {
 	if c, err := r.Cookie("vmware_soap_session"); err == nil && l.dead[c.Value] {
 		r.Header.Del("Cookie")
 	}
+	if r.URL.Path == pbm.Path {
+		l.endInEnvelope(r)
+	}
 	return l.pick(name)
+}
+
+// endInEnvelope does the same for the service of storage policies, which has the cookie in the envelope.
+func (l *lab) endInEnvelope(r *http.Request) {
+	body, _ := io.ReadAll(r.Body)
+	for cookie := range l.dead {
+		body = bytes.ReplaceAll(body, []byte(cookie), []byte("ended"))
+	}
+	r.Body = io.NopCloser(bytes.NewReader(body))
 }
 
 // knows tells whether the request comes with a session's cookie; admit has taken away those that ended. The simulator itself never asks.

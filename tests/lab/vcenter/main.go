@@ -24,7 +24,6 @@ import (
 
 	"github.com/vmware/govmomi/simulator"
 
-	_ "github.com/vmware/govmomi/pbm/simulator"
 	_ "github.com/vmware/govmomi/vapi/simulator"
 )
 
@@ -79,9 +78,11 @@ func main() {
 		log.Fatal(err)
 	}
 	m.Map().Handler = machines
+	shareCollector(m.Map(), m.ServiceContent.PropertyCollector)
 	m.Service.RegisterEndpoints = true
 	m.Service.Listen = &url.URL{Host: *listen, User: url.UserPassword(*user, *password)}
 	server := m.Service.NewServer()
+	addSolver(m.Service)
 	l := newLab(compareVersions(keepBits(server.Config.Handler, m.Map()), m.Map()), m.Service)
 	server.Config.Handler = l
 	counted := server.Config.ConnState

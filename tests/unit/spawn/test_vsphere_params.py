@@ -72,7 +72,6 @@ def test_what_shall_be_absent_needs_no_description() -> None:
         ({"extra_config": {"poolwright.spawn": "x"}}, "extra_config.poolwright.spawn"),
         ({"memory_limits": {"limit": 1, "reservation": 2}}, "memory_limits.reservation"),
         ({"cpu_limits": {"shares": "most"}}, "cpu_limits.shares"),
-        ({"storage_policy": "gold"}, "storage_policy"),
         ({"customization": {"hostname": "a b"}}, "customization.hostname"),
         ({"customization": {"addresses": [{"ip": "10.0.0.300"}]}}, "no IPv4 address"),
         ({"customization": {"addresses": [{"ip": "10.0.0.3"}]}}, "netmask: is missing"),

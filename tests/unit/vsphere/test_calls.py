@@ -55,6 +55,8 @@ def test_every_method_that_counts_as_a_read_exists() -> None:
     found = {info.wsdlName for kind in kinds for info in lib.support.GetWsdlType("urn:vim25", kind)._GetMethodList()}
     checkers = (lib.vim.vm.check.CompatibilityChecker, lib.vim.vm.check.ProvisioningChecker)
     found |= {info.wsdlName for kind in checkers for info in kind._GetMethodList()}
+    policies = (lib.pbm.ServiceInstance, lib.pbm.profile.ProfileManager, lib.pbm.placement.PlacementSolver)
+    found |= {info.wsdlName for kind in policies for info in kind._GetMethodList()}
     assert found >= READS
     assert methods.READS is READS
 
@@ -63,11 +65,11 @@ def test_arguments_of_wrong_types_and_missing_ones_are_refused() -> None:
     info = method_info(MACHINE, "CloneVM_Task")
     for arguments in (["no folder", "b", None], [None, None, None]):
         with pytest.raises(TypeError):
-            write_request(MACHINE, info, arguments, "op-1", Secret())
+            write_request(MACHINE, info, arguments, "op-1", Secret(), Secret())
 
 
 def test_a_request_carries_its_operation_and_its_token() -> None:
-    body = write_request(MACHINE, method_info(MACHINE, "PowerOnVM_Task"), [None], "op-1", Secret("<saml/>")).decode()
+    body = write_request(MACHINE, method_info(MACHINE, "PowerOnVM_Task"), [None], "op-1", Secret("<saml/>"), Secret()).decode()
     assert re.search("<operationID[^>]*>op-1</operationID>", body)
     assert "<saml/>" in body and ">vm-7</_this>" in body
 
@@ -79,7 +81,9 @@ def answer(body: str) -> io.BytesIO:
 
 def test_objects_in_an_answer_are_sealed() -> None:
     info = method_info(MACHINE, "PowerOnVM_Task")
-    is_fault, task = read_answer(answer('<PowerOnVM_TaskResponse xmlns="urn:vim25"><returnval type="Task">task-1</returnval></PowerOnVM_TaskResponse>'), info)
+    is_fault, task = read_answer(
+        answer('<PowerOnVM_TaskResponse xmlns="urn:vim25"><returnval type="Task">task-1</returnval></PowerOnVM_TaskResponse>'), MACHINE, info
+    )
     assert not is_fault and task == reference("Task", "task-1")
     with pytest.raises(RuntimeError, match="get_properties"):
         _info = task.info
@@ -89,7 +93,7 @@ def test_objects_in_an_answer_are_sealed() -> None:
 
 def test_a_fault_in_an_answer_is_told_from_what_a_call_returns() -> None:
     fault = '<soapenv:Fault><faultstring>no</faultstring><detail><f:InvalidPowerStateFault xmlns:f="urn:vim25"/></detail></soapenv:Fault>'
-    is_fault, value = read_answer(answer(fault), method_info(MACHINE, "PowerOnVM_Task"))
+    is_fault, value = read_answer(answer(fault), MACHINE, method_info(MACHINE, "PowerOnVM_Task"))
     assert is_fault and isinstance(value, library().vim.fault.InvalidPowerState)
 
 

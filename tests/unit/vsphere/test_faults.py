@@ -28,7 +28,7 @@ def test_every_name_in_the_tables_is_a_fault_of_vsphere() -> None:
     lib = library()
     named = {*faults._TYPES, *faults._HINTS, *faults._FIELDS}
     for name in named:
-        kind = lib.support.GetWsdlType("urn:vim25", name)
+        kind = lib.support.GetWsdlType("urn:pbm" if name.startswith("Pbm") else "urn:vim25", name)
         assert issubclass(kind, lib.vmodl.MethodFault), name
         for field, _word in faults._FIELDS.get(name, ()):
             assert kind._GetPropertyInfo(field) is not None, (name, field)

@@ -76,8 +76,10 @@ def apply(work: Work, seen: Seen, mark: SpawnMark, plan: Plan) -> SpawnMark:
     root = next(iter(devices.disks_of(seen.devices)), None)
     adapter = (devices.adapter_of(seen.devices, root) if root is not None else "") or "paravirtual"
     paths = disk_paths(work, seen.name, mark, plan.new_disks, DatastorePath.parse(seen.home).datastore, len(mark.disks))
-    added, places = new_disks(slots, adapter, plan.new_disks, paths)
-    return reconfigure(work, seen, replace(mark, disks=(*mark.disks, *places)), plan.config, [*plan.device_changes, *added])
+    policy = plan.policy
+    added, places = new_disks(slots, adapter, plan.new_disks, paths, "" if policy is None else policy.id)
+    marked = mark if policy is None else replace(mark, policy=policy.id, policy_name=policy.name)
+    return reconfigure(work, seen, replace(marked, disks=(*mark.disks, *places)), plan.config, [*plan.device_changes, *added])
 
 
 def power_on(work: Work, seen: Seen) -> None:

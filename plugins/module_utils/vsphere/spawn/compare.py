@@ -13,7 +13,16 @@ from typing import Any
 
 from ansible_collections.poolwright.virt.plugins.module_utils.vsphere import devices
 from ansible_collections.poolwright.virt.plugins.module_utils.vsphere.datastore_path import DatastorePath
-from ansible_collections.poolwright.virt.plugins.module_utils.vsphere.hardware import Allocation, Card, card_model, cards_of, device_change, replace_cards
+from ansible_collections.poolwright.virt.plugins.module_utils.vsphere.hardware import (
+    Allocation,
+    Card,
+    card_model,
+    cards_of,
+    device_change,
+    profile,
+    replace_cards,
+)
+from ansible_collections.poolwright.virt.plugins.module_utils.vsphere.policies import Fit, Policy
 from ansible_collections.poolwright.virt.plugins.module_utils.vsphere.spawn.description import Description, DiskWish, State
 from ansible_collections.poolwright.virt.plugins.module_utils.vsphere.spawn.mark import CREATING, DESTROYING, ISO_NAME, ROOT_NAME, SpawnMark
 from ansible_collections.poolwright.virt.plugins.module_utils.vsphere.spawn.observe import Seen
@@ -49,7 +58,8 @@ class Change:
 class Plan:
     """All differences, and what to reconfigure the machine with: ``config`` are arguments of ``hardware.config_spec``.
 
-    ``power`` is ``on`` or ``off`` where the machine's own is not the wanted one, else "".
+    ``policy`` is the storage policy that it shall have, and disks that are added
+    to it with it; None is none in particular. ``power`` is ``on`` or ``off`` where the machine's own is not the wanted one, else "".
     """
 
     changes: tuple[Change, ...] = ()
@@ -57,6 +67,7 @@ class Plan:
     device_changes: tuple[Any, ...] = ()
     new_disks: tuple[DiskWish, ...] = ()
     power: str = ""
+    policy: Policy | None = None
 
     def needing(self, needs: Needs) -> list[Change]:
         return [change for change in self.changes if change.needs is needs]
@@ -66,8 +77,10 @@ class Plan:
         return bool(self.config or self.device_changes or self.new_disks)
 
 
-def compare(wanted: Description, seen: Seen, mark: SpawnMark, cards: Sequence[Card] | None) -> Plan:
-    """:param cards: the wanted networks, looked up; None leaves the machine's as they are."""
+def compare(wanted: Description, seen: Seen, mark: SpawnMark, cards: Sequence[Card] | None, fit: Fit | None = None) -> Plan:
+    """:param cards: the wanted networks, looked up; None leaves the machine's as they are.
+    :param fit: the wanted storage policy, looked up; None where none is wanted, or that which the mark has.
+    """
     config: dict[str, Any] = {}
     changes = [*_origin(wanted, seen, mark), *_hardware(wanted, seen, config), *_texts(wanted, seen, config)]
     card_changes = [] if cards is None else replace_cards(seen.devices, cards)
@@ -77,7 +90,11 @@ def compare(wanted: Description, seen: Seen, mark: SpawnMark, cards: Sequence[Ca
     power = _power(wanted, seen)
     if power:
         changes.append(Change("power", "on" if seen.is_on else "off", power))
-    return Plan((*changes, *disk_changes), config, (*card_changes, *grown), added, power)
+    policy, policy_changes = _policy(wanted, seen, mark, fit)
+    if policy is not None and policy_changes:
+        config["profile_id"] = policy.id
+        grown = [*grown, *_with_policy(seen, mark, grown, policy)]
+    return Plan((*changes, *policy_changes, *disk_changes), config, (*card_changes, *grown), added, power, policy)
 
 
 def _origin(wanted: Description, seen: Seen, mark: SpawnMark) -> list[Change]:
@@ -186,6 +203,34 @@ def _disks(wanted: Description, seen: Seen, mark: SpawnMark) -> tuple[list[Chang
     for number in range(len(wanted.disks), len(mark.disks)):
         changes.append(Change(f"disks[{number}]", "there", "", Needs.REBUILD))
     return changes, grown, tuple(added)
+
+
+def _policy(wanted: Description, seen: Seen, mark: SpawnMark, fit: Fit | None) -> tuple[Policy | None, list[Change]]:
+    """The policy that the machine shall have, and what that changes."""
+    if fit is None:
+        return (Policy(mark.policy, mark.policy_name) if wanted.storage_policy and mark.policy else None), []
+    if fit.policy.id == mark.policy:
+        return fit.policy, []
+    homes = {DatastorePath.parse(path).datastore for path in (seen.home, *(devices.path_of(disk) for disk in _own_disks(seen, mark)))}
+    # What would have to move to another datastore is made anew there.
+    needs = Needs.NOTHING if homes <= set(fit.names) else Needs.REBUILD
+    return fit.policy, [Change("storage_policy", mark.policy_name or mark.policy, fit.policy.name, needs)]
+
+
+def _own_disks(seen: Seen, mark: SpawnMark) -> list[Any]:
+    return [disk for disk in devices.disks_of(seen.devices) if mark.owns(devices.path_of(disk), seen.home)]
+
+
+def _with_policy(seen: Seen, mark: SpawnMark, grown: Sequence[Any], policy: Policy) -> list[Any]:
+    """The changes that give the machine's own disks the policy; one that grows gets it in that change, for there may be one of each disk."""
+    changed = {change.device.key: change for change in grown}
+    further = []
+    for disk in _own_disks(seen, mark):
+        if disk.key in changed:
+            changed[disk.key].profile = [profile(policy.id)]
+        else:
+            further.append(device_change("edit", disk, profile_id=policy.id))
+    return further
 
 
 def _power(wanted: Description, seen: Seen) -> str:

@@ -86,7 +86,9 @@ class Customization:
 
 @dataclass(frozen=True)
 class Description:
-    """``folder`` is below the datacenter's folder of machines, ``datastore`` a datastore or a datastore cluster; sizes are in GiB and MiB."""
+    """``folder`` is below the datacenter's folder of machines, ``datastore`` a datastore or a datastore cluster, ``storage_policy`` a policy's
+    name or id; sizes are in GiB and MiB.
+    """
 
     name: str
     state: State = State.ON

@@ -16,6 +16,7 @@ from ansible_collections.poolwright.virt.plugins.module_utils.vsphere.datastore_
 from ansible_collections.poolwright.virt.plugins.module_utils.vsphere.disks import copy_disk, extend_disk
 from ansible_collections.poolwright.virt.plugins.module_utils.vsphere.faults import ObjectGone
 from ansible_collections.poolwright.virt.plugins.module_utils.vsphere.inventory import Entry
+from ansible_collections.poolwright.virt.plugins.module_utils.vsphere.policies import Policy
 from ansible_collections.poolwright.virt.plugins.module_utils.vsphere.spawn import change, seed
 from ansible_collections.poolwright.virt.plugins.module_utils.vsphere.spawn.customize import customization_spec
 from ansible_collections.poolwright.virt.plugins.module_utils.vsphere.spawn.description import FULL, INSTANT, LINKED, Description, State
@@ -87,7 +88,7 @@ def create(work: Work, wanted: Description, mark: SpawnMark, place: Place, folde
     linked = not base.iso and wanted.clone == LINKED
     root: Any = None
     if base.iso:
-        root = devices.new_disk(slots, base.adapter, size)
+        root = devices.new_disk(slots, base.adapter, size, profile_id=wanted.storage_policy)
     elif linked:
         root = devices.child_disk(slots, base.adapter, base.path, size, profile_id=wanted.storage_policy)
     else:
@@ -204,7 +205,7 @@ def _read(work: Work, machine: Any, name: str) -> Seen:
     return seen
 
 
-def new_mark(wanted: Description, machine_id: str, template: str, maker: str, until: float) -> SpawnMark:
+def new_mark(wanted: Description, machine_id: str, template: str, maker: str, until: float, policy: Policy | None = None) -> SpawnMark:
     """The mark of a machine that is about to be made."""
     second = needs_second_step(wanted)
     return SpawnMark(
@@ -217,6 +218,8 @@ def new_mark(wanted: Description, machine_id: str, template: str, maker: str, un
         state=CREATING if second else READY,
         maker=maker if second else "",
         until=until if second else 0.0,
+        policy="" if policy is None else policy.id,
+        policy_name="" if policy is None else policy.name,
     )
 
 

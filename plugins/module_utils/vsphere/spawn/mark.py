@@ -31,7 +31,8 @@ class SpawnMark:
     ``id`` is its instance UUID; "" for an instant clone, which gets one from vCenter and is known by ``name``. ``origin`` is the image's,
     ``template`` the inventory path. ``child`` says that its root disk is a child of a cached image's. ``disks`` are the places of the disks
     that were added to it, such as ``scsi0:1``, in the order of the description; ``seed`` the digest of cloud-init's data, ``iso`` the file
-    it is in. ``doomed`` are disks that are being removed with it. ``maker`` is the process that makes it until ``until`` (seconds since the epoch).
+    it is in. ``policy`` and ``policy_name`` are the storage policy that it was given last, by the name it had then. ``doomed`` are disks that are being
+    removed with it. ``maker`` is the process that makes it until ``until`` (seconds since the epoch).
     ``revision`` grows with each change, so that one whose answer was lost can be told from one that was not made.
     """
 
@@ -44,6 +45,8 @@ class SpawnMark:
     disks: tuple[str, ...] = ()
     seed: str = ""
     iso: str = ""
+    policy: str = ""
+    policy_name: str = ""
     doomed: tuple[str, ...] = ()
     state: str = READY
     maker: str = ""
@@ -80,6 +83,10 @@ class SpawnMark:
             return self.origin == wanted.origin
         path = wanted.template.strip("/")
         return self.template == path or self.template.endswith(f"/{path}")
+
+    def has_policy(self, wanted: str) -> bool:
+        """Whether it was given the storage policy of this name or id last."""
+        return bool(self.policy) and (wanted.lower() == self.policy.lower() or wanted == self.policy_name)
 
     def owns(self, path: str, home: str) -> bool:
         """Whether a file is in one of the machine's own directories; ``home`` is the path of its configuration file."""

@@ -16,7 +16,8 @@ from ansible_collections.poolwright.virt.plugins.module_utils.vsphere.binding im
 from ansible_collections.poolwright.virt.plugins.module_utils.vsphere.faults import PermissionDenied
 from ansible_collections.poolwright.virt.plugins.module_utils.vsphere.hardware import Card, network_facts
 from ansible_collections.poolwright.virt.plugins.module_utils.vsphere.inventory import Entry, Inventory
-from ansible_collections.poolwright.virt.plugins.module_utils.vsphere.spawn.description import CardWish, Description
+from ansible_collections.poolwright.virt.plugins.module_utils.vsphere.policies import Fit, Policies, Policy
+from ansible_collections.poolwright.virt.plugins.module_utils.vsphere.spawn.description import FULL, CardWish, Description, DiskWish
 from ansible_collections.poolwright.virt.plugins.module_utils.vsphere.vim import VIM
 
 PHASE = "look up"
@@ -32,11 +33,30 @@ class Place:
     datastore: Entry
 
 
+def find_fit(inventory: Inventory, policy: str, known: Policy | None = None) -> Fit | None:
+    """The datastores of the storage policy of this name or id; None, without a call, where none is wanted.
+
+    :param known: the policy, where it need not be looked up.
+    :raises NotFound, Ambiguous: there is none, or several of the name.
+    """
+    if not policy:
+        return None
+    policies = Policies(inventory.vim)
+    return policies.fit(known or policies.policy(policy), inventory.datastores())
+
+
 def find_place(
-    inventory: Inventory, wanted: Description, *, near: Any = None, home: Entry | None = None, size: int = 0, allowed: frozenset[str] | None = None
+    inventory: Inventory,
+    wanted: Description,
+    *,
+    near: Any = None,
+    home: Entry | None = None,
+    size: int = 0,
+    allowed: frozenset[str] | None = None,
+    fit: Fit | None = None,
 ) -> Place:
     """:param near: the host that a template is on.   :param home: the datastore it is on, taken where none is named.
-    :param size: bytes that are needed at once.
+    :param size: bytes that are needed at once.   :param fit: the datastores of the storage policy.
 
     :raises NotFound, Ambiguous: a name is nobody's, or several things'.   :raises NoDatastore: none of those meant can take it; why, for each.
     """
@@ -45,10 +65,32 @@ def find_place(
     if host is not None and host.moid not in {one.moid for one in inventory.hosts_of(cluster)}:
         raise InvalidSpec([f"host: {host.path} is not in the cluster {cluster.path}; leave one of the two out"])
     pool = inventory.resource_pool(wanted.resource_pool, cluster)
+    barred = {} if fit is None else fit.reasons
+    # A full clone may lie anywhere.
+    if home is not None and home.moid in barred and wanted.clone == FULL:
+        home = None
     meant = _meant(inventory, wanted, home)
     there = datastores.read(inventory, cluster=cluster)
-    choice = datastores.choose(there, meant, size, allowed=allowed or datastores.allowed_datastore_types())
+    try:
+        choice = datastores.choose(there, meant, size, allowed=allowed or datastores.allowed_datastore_types(), barred=barred)
+    except datastores.NoDatastore as exc:
+        exc.hint = exc.hint if fit is None else str(fit)
+        raise
     return Place(cluster, pool, host, choice.datastore.entry)
+
+
+def check_disks(inventory: Inventory, wishes: Iterable[DiskWish], fit: Fit | None, first: int = 0) -> None:
+    """The datastores that disks of their own are wished on.
+
+    :param first: the number of the first disk.
+    :raises NotFound, Ambiguous: a name is nobody's, or several things'.   :raises NoDatastore: the storage policy does not take one.
+    """
+    for number, wish in enumerate(wishes, first):
+        if not wish.datastore:
+            continue
+        entry = inventory.datastore(wish.datastore)
+        if fit is not None and entry.moid in fit.reasons:
+            raise datastores.NoDatastore(f"disks[{number}].datastore: {fit.reasons[entry.moid]}", obj=entry.path, phase=datastores.PHASE, hint=str(fit))
 
 
 def _meant(inventory: Inventory, wanted: Description, home: Entry | None) -> datastores.Wanted:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import contextlib
 import threading
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from ansible_collections.poolwright.virt.plugins.module_utils.clock import Deadline
@@ -22,11 +22,12 @@ from ansible_collections.poolwright.virt.plugins.module_utils.vsphere.hardware i
 from ansible_collections.poolwright.virt.plugins.module_utils.vsphere.images.cache import DatastoreImageCache
 from ansible_collections.poolwright.virt.plugins.module_utils.vsphere.images.image import VMwareImage, check_fits
 from ansible_collections.poolwright.virt.plugins.module_utils.vsphere.inventory import Entry, Inventory
+from ansible_collections.poolwright.virt.plugins.module_utils.vsphere.policies import Fit, Policy
 from ansible_collections.poolwright.virt.plugins.module_utils.vsphere.spawn import change, compare, make, observe, origin
 from ansible_collections.poolwright.virt.plugins.module_utils.vsphere.spawn.compare import Needs, Plan
 from ansible_collections.poolwright.virt.plugins.module_utils.vsphere.spawn.description import FULL, Description, State
 from ansible_collections.poolwright.virt.plugins.module_utils.vsphere.spawn.mark import READY, SpawnMark, this_process
-from ansible_collections.poolwright.virt.plugins.module_utils.vsphere.spawn.place import Place, check_privileges, find_cards, find_place
+from ansible_collections.poolwright.virt.plugins.module_utils.vsphere.spawn.place import Place, check_disks, check_privileges, find_cards, find_fit, find_place
 from ansible_collections.poolwright.virt.plugins.module_utils.vsphere.spawn.work import Work
 from ansible_collections.poolwright.virt.plugins.module_utils.vsphere.transfer import Transfer
 
@@ -96,6 +97,7 @@ class _Site:
     place: Place
     cards: list[Card] | None
     origin: origin.Origin | None = None
+    policy: Policy | None = None
 
 
 def spawn(inventory: Inventory, wanted: Description, options: Options, stats: Stats, cancel: threading.Event, new_id: Callable[[], str]) -> Outcome:
@@ -117,6 +119,7 @@ class _Run:
         self._new_id = new_id
         self._work = Work(inventory, Deadline.after(inventory.vim.clock, options.timeout), cancel)
         self._kept: list[str] = []
+        self._fit: Fit | None = None
 
     def outcome(self) -> Outcome:
         with self._stats.phase("look up"):
@@ -161,7 +164,12 @@ class _Run:
     def _change(self, seen: observe.Seen, mark: SpawnMark) -> Outcome:
         with self._stats.phase("look up"):
             cards = None if self._wanted.networks is None else find_cards(self._inventory, self._wanted.networks, None)
-        plan = compare.compare(self._wanted, seen, mark, cards)
+            if self._wanted.storage_policy and not mark.has_policy(self._wanted.storage_policy):
+                self._find_fit()
+        plan = compare.compare(self._wanted, seen, mark, cards, self._fit)
+        if plan.policy is not None and any(wish.datastore for wish in plan.new_disks):
+            first = len(self._wanted.disks) - len(plan.new_disks)
+            check_disks(self._inventory, plan.new_disks, self._find_fit(plan.policy), first)
         rebuild = plan.needing(Needs.REBUILD)
         if rebuild and self._options.recreate:
             return self._make(seen, _listed(rebuild), "recreate")
@@ -236,23 +244,28 @@ class _Run:
     def _check(self) -> _Site:
         """Everything that can be known to be wrong beforehand."""
         wanted, inventory = self._wanted, self._inventory
+        fit = self._find_fit()
         extra = sum(int(disk.size_gb * devices.GIB) for disk in wanted.disks if not disk.thin and not disk.datastore)
         if wanted.image is None:
             source = origin.find_origin(inventory, wanted)
             grown = max(0, int((wanted.root_gb or 0) * devices.GIB) - source.committed) if wanted.root_gb else 0
             size = extra + (source.committed + grown if wanted.clone == FULL else 0)
-            place = find_place(inventory, wanted, near=source.host, home=origin.home_of(inventory, source), size=size)
+            place = find_place(inventory, wanted, near=source.host, home=origin.home_of(inventory, source), size=size, fit=fit)
         else:
             source = None
             root = int((wanted.root_gb or 0) * devices.GIB) if wanted.clone == FULL else 0
-            place = find_place(inventory, wanted, size=extra + root, allowed=allowed_datastore_types(wanted.image.disk_type))
+            place = find_place(inventory, wanted, size=extra + root, allowed=allowed_datastore_types(wanted.image.disk_type), fit=fit)
             self._check_image(wanted.image, place)
-        for disk in wanted.disks:
-            if disk.datastore:
-                inventory.datastore(disk.datastore)
+        check_disks(inventory, wanted.disks, fit)
         cards = None if wanted.networks is None else find_cards(inventory, wanted.networks, place.cluster)
         check_privileges(self._vim, self._privileges(place, source, cards))
-        return _Site(place, cards, source)
+        return _Site(place, cards, source, None if fit is None else fit.policy)
+
+    def _find_fit(self, known: Policy | None = None) -> Fit | None:
+        """The wanted storage policy and its datastores, asked for once.   :param known: the policy, where it is."""
+        if self._fit is None:
+            self._fit = find_fit(self._inventory, self._wanted.storage_policy, known)
+        return self._fit
 
     def _check_image(self, image: VMwareImage, place: Place) -> None:
         if not self._options.check_mode:
@@ -277,13 +290,13 @@ class _Run:
         return needed
 
     def _made(self, site: _Site) -> observe.Seen:
-        work, wanted = self._work, self._wanted
+        work, wanted = self._work, replace(self._wanted, storage_policy="" if site.policy is None else site.policy.id)
         base = make.Base("", 0) if wanted.image is None else self._base(wanted.image, site.place)
         with self._stats.phase("folder"):
             folder = self._folder()
         until = self._vim.clock.now() + work.deadline.remaining
         template = "" if site.origin is None else site.origin.entry.path
-        mark = make.new_mark(wanted, self._new_id(), template, this_process(), until)
+        mark = make.new_mark(wanted, self._new_id(), template, this_process(), until, site.policy)
         with self._stats.phase("create"):
             if site.origin is not None:
                 seen = make.clone(work, wanted, mark, site.place, folder, site.origin, site.cards)
@@ -305,11 +318,11 @@ class _Run:
     def _complete(self, seen: observe.Seen, cards: list[Card] | None) -> observe.Seen:
         """Whatever a server does not take in the call that makes a machine is made up for; then it is switched on."""
         mark = _mark_of(seen)
-        plan = compare.compare(self._wanted, seen, mark, cards)
+        plan = compare.compare(self._wanted, seen, mark, cards, self._fit)
         config = dict(plan.config)
         if self._wanted.firmware and seen.properties.get("config.firmware") != self._wanted.firmware:
             config["firmware"] = self._wanted.firmware
-        plan = Plan(plan.changes, config, plan.device_changes, plan.new_disks, plan.power)
+        plan = replace(plan, config=config)
         if not plan.reconfigures and not plan.power:
             return seen
         self._work.go_on(seen.name, "power on")
