@@ -101,19 +101,24 @@ options:
     description:
       - The cluster, or a host that stands alone, by its name or inventory path. The default is that of O(host) or of the template, else
         the only one there is. Used with O(provider=vsphere).
+      - A machine that is in another one is moved, without a stop where it runs, if the hosts here have its datastore; else this needs a
+        rebuild, see O(recreate).
     type: str
   host:
     description:
-      - The host for a new machine. The default leaves it to the cluster. Used with O(provider=vsphere).
+      - The host. The default leaves it to DRS, and where that is off takes the host with most room. Used with O(provider=vsphere).
+      - A machine that is on another one is moved, without a stop where it runs. Leave this out where DRS may move machines.
     type: str
   resource_pool:
     description:
       - The resource pool in the cluster. The default is the cluster's own. Used with O(provider=vsphere).
+      - A machine that is in another one is moved; left out, it stays in the one that it is in.
     type: str
   datastore:
     description:
       - The datastore for a new machine, or a datastore cluster of which the member with most free space is taken.
       - The default is the template's datastore, and for an image the one with most free space that the cluster's hosts can write to.
+      - A machine that is on another one stays there unless it is rebuilt, see O(recreate).
       - Used with O(provider=vsphere).
     type: str
   storage_policy:
@@ -440,7 +445,7 @@ actions:
     - {action: reconfigure, reason: cpus 1 -> 2}
   contains:
     action:
-      description: V(create), V(recreate), V(reconfigure), V(power on), V(power off) or V(remove).
+      description: V(create), V(recreate), V(relocate), V(reconfigure), V(power on), V(power off) or V(remove).
       type: str
       returned: always
     reason:

@@ -56,12 +56,13 @@ def _in_vcenter(params: Params, check_mode: bool, cancel: threading.Event) -> di
     from ansible_collections.poolwright.virt.plugins.module_utils.spawn.vsphere_params import parse_vsphere
     from ansible_collections.poolwright.virt.plugins.module_utils.vsphere.connection import connect
     from ansible_collections.poolwright.virt.plugins.module_utils.vsphere.inventory import Inventory
-    from ansible_collections.poolwright.virt.plugins.module_utils.vsphere.spawn import run
+    from ansible_collections.poolwright.virt.plugins.module_utils.vsphere.spawn.outcome import Options
+    from ansible_collections.poolwright.virt.plugins.module_utils.vsphere.spawn.run import spawn
 
     wanted = parse_vsphere(params)
     clock = Clock()
     stats = Stats(clock)
-    options = run.Options(
+    options = Options(
         check_mode=check_mode,
         recreate=params["recreate"],
         restart=params["restart"],
@@ -70,7 +71,7 @@ def _in_vcenter(params: Params, check_mode: bool, cancel: threading.Event) -> di
         address_seconds=params["address_timeout"] if params["wait_for_address"] else None,
     )
     with connect(params, clock, stats) as vim:
-        outcome = run.spawn(Inventory(vim, params["datacenter"] or ""), wanted, options, stats, cancel, partial(new_machine_id, "spawn"))
+        outcome = spawn(Inventory(vim, params["datacenter"] or ""), wanted, options, stats, cancel, partial(new_machine_id, "spawn"))
     empty = dict.fromkeys(("uuid", "instance_uuid", "moid", "power", "ip", "host", "datastore_path", "template"), "")
     result: dict[str, Any] = {
         "changed": bool(outcome.actions) and (outcome.failure is None or outcome.touched or bool(outcome.left)),

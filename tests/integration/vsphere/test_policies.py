@@ -19,7 +19,7 @@ from ansible_collections.poolwright.virt.plugins.module_utils.vsphere.datastores
 from ansible_collections.poolwright.virt.plugins.module_utils.vsphere.faults import NotAuthenticated, PermissionDenied
 from ansible_collections.poolwright.virt.plugins.module_utils.vsphere.inventory import Ambiguous, Inventory
 from ansible_collections.poolwright.virt.plugins.module_utils.vsphere.policies import Policies, Policy
-from ansible_collections.poolwright.virt.plugins.module_utils.vsphere.spawn.run import NeedsRebuild
+from ansible_collections.poolwright.virt.plugins.module_utils.vsphere.spawn.outcome import NeedsRebuild
 from ansible_collections.poolwright.virt.plugins.module_utils.vsphere.transport import CertificateRefused, NotVsphere
 from ansible_collections.poolwright.virt.plugins.module_utils.vsphere.vim import VIM
 from ansible_collections.poolwright.virt.tests.contract.labs.vcenter import VCenter

@@ -119,6 +119,10 @@ class Description:
     customization: Customization | None = None
 
     @property
+    def names_a_place(self) -> bool:
+        return bool(self.cluster or self.host or self.resource_pool or self.datastore)
+
+    @property
     def source(self) -> str:
         """What it is made from, as a person knows it; without what may be secret in a URL."""
         return f"image {self.image}" if self.image is not None else f"template {self.template}"

@@ -39,6 +39,7 @@ PATHS = (
     "config.uuid",
     "guest.ipAddress",
     "guest.net",
+    "resourcePool",
     "runtime.host",
     "runtime.powerState",
 )
@@ -66,6 +67,11 @@ class Seen:
     @property
     def runs(self) -> bool:
         return bool(self.properties.get("runtime.powerState") == "poweredOn")
+
+    @property
+    def place(self) -> tuple[str, ...]:
+        """The ids of the host and resource pool that it is in."""
+        return tuple(moid_of(found) for found in map(self.properties.get, ("runtime.host", "resourcePool")) if found is not None)
 
     @property
     def devices(self) -> list[Any]:

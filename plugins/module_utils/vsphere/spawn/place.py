@@ -11,13 +11,13 @@ from dataclasses import dataclass
 from typing import Any
 
 from ansible_collections.poolwright.virt.plugins.module_utils.errors import InvalidSpec, NotFound, VirtError
-from ansible_collections.poolwright.virt.plugins.module_utils.vsphere import datastores
+from ansible_collections.poolwright.virt.plugins.module_utils.vsphere import datastores, hosts
 from ansible_collections.poolwright.virt.plugins.module_utils.vsphere.binding import moid_of
 from ansible_collections.poolwright.virt.plugins.module_utils.vsphere.faults import PermissionDenied
 from ansible_collections.poolwright.virt.plugins.module_utils.vsphere.hardware import Card, network_facts
 from ansible_collections.poolwright.virt.plugins.module_utils.vsphere.inventory import Entry, Inventory
 from ansible_collections.poolwright.virt.plugins.module_utils.vsphere.policies import Fit, Policies, Policy
-from ansible_collections.poolwright.virt.plugins.module_utils.vsphere.spawn.description import FULL, CardWish, Description, DiskWish
+from ansible_collections.poolwright.virt.plugins.module_utils.vsphere.spawn.description import FULL, INSTANT, CardWish, Description, DiskWish
 from ansible_collections.poolwright.virt.plugins.module_utils.vsphere.vim import VIM
 
 PHASE = "look up"
@@ -69,14 +69,17 @@ def find_place(
     # A full clone may lie anywhere.
     if home is not None and home.moid in barred and wanted.clone == FULL:
         home = None
-    meant = _meant(inventory, wanted, home)
+    meant = meant_datastores(inventory, wanted, home)
     there = datastores.read(inventory, cluster=cluster)
     try:
         choice = datastores.choose(there, meant, size, allowed=allowed or datastores.allowed_datastore_types(), barred=barred)
     except datastores.NoDatastore as exc:
         exc.hint = exc.hint if fit is None else str(fit)
         raise
-    return Place(cluster, pool, host, choice.datastore.entry)
+    home = choice.datastore.entry
+    if host is None and wanted.clone != INSTANT:
+        host = choose_host(inventory, cluster, memory_mb=wanted.memory_mb or 0, datastore=home, about=wanted.name)
+    return Place(cluster, pool, host, home)
 
 
 def check_disks(inventory: Inventory, wishes: Iterable[DiskWish], fit: Fit | None, first: int = 0) -> None:
@@ -93,7 +96,18 @@ def check_disks(inventory: Inventory, wishes: Iterable[DiskWish], fit: Fit | Non
             raise datastores.NoDatastore(f"disks[{number}].datastore: {fit.reasons[entry.moid]}", obj=entry.path, phase=datastores.PHASE, hint=str(fit))
 
 
-def _meant(inventory: Inventory, wanted: Description, home: Entry | None) -> datastores.Wanted:
+def choose_host(inventory: Inventory, cluster: Entry, *, memory_mb: int, datastore: Entry, about: str) -> Entry | None:
+    """The emptiest host of a cluster that can take a machine; None where DRS chooses. One call.
+
+    :raises InsufficientResources: none can; why not is said of each.
+    """
+    there, balanced = hosts.members(inventory, cluster)
+    fit = hosts.compatible(there, hosts.Needs(memory_mb, frozenset({datastore.moid})), about)
+    return None if balanced else hosts.least_used(fit, {}).entry
+
+
+def meant_datastores(inventory: Inventory, wanted: Description, home: Entry | None = None) -> datastores.Wanted:
+    """Which datastores the description means.   :param home: the one that is taken where it names none."""
     if not wanted.datastore:
         return datastores.Wanted(name=home.path if home is not None else "")
     try:

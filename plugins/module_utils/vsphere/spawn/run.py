@@ -8,12 +8,12 @@ from __future__ import annotations
 
 import contextlib
 import threading
-from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass, field, replace
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, replace
 from typing import Any
 
 from ansible_collections.poolwright.virt.plugins.module_utils.clock import Deadline
-from ansible_collections.poolwright.virt.plugins.module_utils.errors import Busy, MaybeApplied, NotOurs, OperationFailed, VirtError
+from ansible_collections.poolwright.virt.plugins.module_utils.errors import Busy, MaybeApplied, NotOurs, VirtError
 from ansible_collections.poolwright.virt.plugins.module_utils.stats import Stats
 from ansible_collections.poolwright.virt.plugins.module_utils.vsphere import devices
 from ansible_collections.poolwright.virt.plugins.module_utils.vsphere.datastores import allowed_datastore_types
@@ -27,67 +27,24 @@ from ansible_collections.poolwright.virt.plugins.module_utils.vsphere.spawn impo
 from ansible_collections.poolwright.virt.plugins.module_utils.vsphere.spawn.compare import Needs, Plan
 from ansible_collections.poolwright.virt.plugins.module_utils.vsphere.spawn.description import FULL, Description, State
 from ansible_collections.poolwright.virt.plugins.module_utils.vsphere.spawn.mark import READY, SpawnMark, this_process
+from ansible_collections.poolwright.virt.plugins.module_utils.vsphere.spawn.outcome import (
+    Action,
+    NeedsRebuild,
+    NeedsRestart,
+    Options,
+    Outcome,
+    actions_of,
+    listed,
+)
 from ansible_collections.poolwright.virt.plugins.module_utils.vsphere.spawn.place import Place, check_disks, check_privileges, find_cards, find_fit, find_place
+from ansible_collections.poolwright.virt.plugins.module_utils.vsphere.spawn.relocate import Move, find_move, relocate
 from ansible_collections.poolwright.virt.plugins.module_utils.vsphere.spawn.work import Work
 from ansible_collections.poolwright.virt.plugins.module_utils.vsphere.transfer import Transfer
 
 _ADAPTERS = {"lsiLogic": "lsilogic", "lsiLogicsas": "lsilogicsas", "busLogic": "buslogic", "paraVirtual": "paravirtual", "ide": "ide"}
 
 
-class NeedsRebuild(OperationFailed):
-    """The machine cannot become what is described; another one can."""
-
-    code = "needs_rebuild"
-    config = True
-
-
-class NeedsRestart(OperationFailed):
-    """A change wants the machine off, and it runs."""
-
-    code = "needs_restart"
-    config = True
-
-
-@dataclass(frozen=True)
-class Options:
-    """What a run may do. ``address_seconds`` is how long a routable address is waited for, None for not at all."""
-
-    check_mode: bool = False
-    recreate: bool = False
-    restart: bool = False
-    keep_failed: bool = False
-    timeout: float = 3600.0
-    address_seconds: float | None = None
-
-
-@dataclass(frozen=True)
-class Action:
-    """One thing that a run does, or would do. ``name`` is create, recreate, reconfigure, power on, power off or remove."""
-
-    name: str
-    reason: str
-
-    def as_dict(self) -> dict[str, str]:
-        return {"action": self.name, "reason": self.reason}
-
-
-@dataclass(frozen=True)
-class Outcome:
-    """What a run did, or in check mode would do. ``machine`` is as the module shows it, empty where there is none.
-
-    ``failure`` is what it failed with after something was made: ``undone`` says what was taken back, ``left`` what could not be, in words.
-    ``touched`` says that a machine that was there is not as it was, although the run failed.
-    """
-
-    actions: tuple[Action, ...] = ()
-    machine: Mapping[str, Any] = field(default_factory=dict)
-    before: str = ""
-    after: str = ""
-    undone: tuple[str, ...] = ()
-    left: tuple[str, ...] = ()
-    kept: tuple[str, ...] = ()
-    failure: VirtError | None = None
-    touched: bool = False
+_STAYS = Move()
 
 
 @dataclass(frozen=True)
@@ -166,26 +123,27 @@ class _Run:
             cards = None if self._wanted.networks is None else find_cards(self._inventory, self._wanted.networks, None)
             if self._wanted.storage_policy and not mark.has_policy(self._wanted.storage_policy):
                 self._find_fit()
+            move = find_move(self._inventory, self._wanted, seen) if self._wanted.names_a_place else _STAYS
         plan = compare.compare(self._wanted, seen, mark, cards, self._fit)
         if plan.policy is not None and any(wish.datastore for wish in plan.new_disks):
             first = len(self._wanted.disks) - len(plan.new_disks)
             check_disks(self._inventory, plan.new_disks, self._find_fit(plan.policy), first)
-        rebuild = plan.needing(Needs.REBUILD)
+        rebuild = [*plan.needing(Needs.REBUILD), *(one for one in move.changes if one.needs is Needs.REBUILD)]
         if rebuild and self._options.recreate:
-            return self._make(seen, _listed(rebuild), "recreate")
+            return self._make(seen, listed(rebuild), "recreate")
         if rebuild:
             hint = "allow it with recreate: true, which removes the machine and makes it anew"
-            raise NeedsRebuild(f"this takes another machine: {_listed(rebuild)}; nothing was changed", obj=seen.name, phase="plan", hint=hint)
+            raise NeedsRebuild(f"this takes another machine: {listed(rebuild)}; nothing was changed", obj=seen.name, phase="plan", hint=hint)
         off = plan.needing(Needs.OFF) if self._wanted.state is not State.OFF else []
         if off and not self._options.restart:
             hint = "allow it with restart: true, or switch the machine off first"
-            raise NeedsRestart(f"this wants the machine off, and it runs: {_listed(off)}; nothing was changed", obj=seen.name, phase="plan", hint=hint)
-        actions = tuple(_actions(plan, bool(off)))
-        after = self._predicted(seen, plan)
+            raise NeedsRestart(f"this wants the machine off, and it runs: {listed(off)}; nothing was changed", obj=seen.name, phase="plan", hint=hint)
+        actions = tuple(actions_of(plan, move, bool(off)))
+        after = self._predicted(seen, plan, move)
         now = seen
         try:
             if actions and not self._options.check_mode:
-                now = self._carry_out(seen, mark, plan)
+                now = self._carry_out(seen, mark, plan, move)
                 self._work.undo.clear()
             if not self._options.check_mode:
                 now = self._await_address(now)
@@ -194,16 +152,19 @@ class _Run:
             now = self._look_again(seen)
             if now == seen and not undone and not left:
                 raise
-            touched = now.mark != seen.mark or now.is_on != seen.is_on
+            touched = (now.mark, now.is_on, now.place) != (seen.mark, seen.is_on, seen.place)
             return Outcome(actions, self._view(now), self._shown(seen), self._shown(now), tuple(undone), tuple(left), failure=exc, touched=touched)
         return Outcome(actions, self._view(now), self._shown(seen) if actions else "", after if actions else "")
 
-    def _carry_out(self, seen: observe.Seen, mark: SpawnMark, plan: Plan) -> observe.Seen:
+    def _carry_out(self, seen: observe.Seen, mark: SpawnMark, plan: Plan, move: Move = _STAYS) -> observe.Seen:
         """What fails leaves the machine as it was before that step, and on if it was; a further run goes on."""
         wants_off = plan.power == "off" or (seen.is_on and bool(plan.needing(Needs.OFF)))
         if wants_off:
             with self._stats.phase("power off"):
                 change.power_off(self._work, seen)
+        if move.changes:
+            with self._stats.phase("relocate"):
+                relocate(self._work, seen, move)
         if plan.reconfigures:
             with self._stats.phase("reconfigure"):
                 try:
@@ -374,10 +335,10 @@ class _Run:
         made_from = "" if mark is None else f"template {mark.template}" if mark.template else "an image"
         return f"{seen.name}: from {made_from}, {'on' if seen.is_on else 'off'}\n"
 
-    def _predicted(self, seen: observe.Seen, plan: Plan) -> str:
+    def _predicted(self, seen: observe.Seen, plan: Plan, move: Move) -> str:
         power = plan.power or ("on" if seen.is_on else "off")
         first = self._shown(seen).rpartition(", ")[0] + f", {power}\n"
-        others = [one for one in plan.changes if one.what != "power"]
+        others = [*move.changes, *(one for one in plan.changes if one.what != "power")]
         told = [f"  {one.what}: {one.after or 'none'}" + (f" (was {one.before})\n" if one.before else "\n") for one in others]
         return first + "".join(told)
 
@@ -387,25 +348,7 @@ class _Run:
         return f"{wanted.name}: from {wanted.source} ({wanted.clone}), {power}\n"
 
 
-def _actions(plan: Plan, restarts: bool) -> list[Action]:
-    actions = []
-    changed = [one for one in plan.changes if one.what != "power"]
-    if restarts:
-        actions.append(Action("power off", "what changes wants the machine off"))
-    if plan.power == "off":
-        actions.append(Action("power off", "it shall be off"))
-    if changed:
-        actions.append(Action("reconfigure", _listed(changed)))
-    if plan.power == "on" or restarts:
-        actions.append(Action("power on", "it shall be on"))
-    return actions
-
-
 def _mark_of(seen: observe.Seen) -> SpawnMark:
     if seen.mark is None:
         raise NotOurs("its mark was taken away while it was being made", obj=seen.name, phase="create")
     return seen.mark
-
-
-def _listed(changes: Iterable[compare.Change]) -> str:
-    return "; ".join(map(str, changes))
