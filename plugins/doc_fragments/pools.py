@@ -41,34 +41,51 @@ options:
       image:
         description:
           - The disk image that machines are made from. Required for O(provider=libvirt) unless O(pools[].size=0).
-          - With O(provider=vsphere), machines are made from O(pools[].template).
           - It is fetched once into a cache, and inspected before any tool opens it.
+          - With O(provider=vsphere), give it or O(pools[].template). The cache is on the datastore. A machine with a copy of the image is
+            made once for all pools that use it, in the folder C(poolwright-images). It stays off, and machines are cloned from it as
+            O(pools[].clone) says. Remove it by hand once no pool needs it.
         type: dict
         suboptions:
           source:
             description:
               - An C(http), C(https) or C(file) URL, or an absolute path on the target host.
+              - With O(provider=vsphere), the controller fetches it, and C([datastore] path) names what a datastore has already.
             type: str
             required: true
           checksum:
             description:
-              - C(sha256:HEX) or C(sha512:HEX) of the file.
+              - C(sha256:HEX) or C(sha512:HEX) of the file. None for what is on a datastore already.
               - With a checksum, a change of the source alone rebuilds nothing.
             type: str
           format:
             description:
               - What the image is. It is never guessed, and an image that is something else is refused.
+              - V(vmdk) and V(ova) are for O(provider=vsphere), and there the default where the source's name ends so. Otherwise the default
+                is V(qcow2).
             type: str
-            choices: [qcow2, raw]
-            default: qcow2
+            choices: [qcow2, raw, vmdk, ova]
+          disk_type:
+            description:
+              - How the bits lie in a V(vmdk) or V(raw) image. The default goes by its header.
+              - With V(preallocated), V(thin), V(thick) and V(eagerZeroedThick), it is the disk byte by byte.
+              - Used with O(provider=vsphere), like O(pools[].image.adapter_type).
+            type: str
+            choices: [sparse, preallocated, thin, thick, eagerZeroedThick, streamOptimized]
+          adapter_type:
+            description:
+              - The controller of the machines' root disk. The default goes by an OVA's descriptor, otherwise it is V(lsiLogic).
+            type: str
+            choices: [lsiLogic, lsiLogicsas, busLogic, paraVirtual, ide]
       template:
         description:
           - The template, or the machine, that machines are cloned from, by its name or its inventory path such as C(templates/debian-13).
-          - Used with O(provider=vsphere), where it is required unless O(pools[].size=0). Mutually exclusive with O(pools[].image).
+          - Used with O(provider=vsphere), where it or O(pools[].image) is required unless O(pools[].size=0). Mutually exclusive with that.
         type: str
       clone:
         description:
-          - How machines come from O(pools[].template). The default is V(linked).
+          - How machines come from O(pools[].template), or from the machine that has a copy of O(pools[].image). The default is V(linked).
+          - Used with O(provider=vsphere).
           - With V(linked), their disks hold only what differs from the template's, and stand on its snapshot C(poolwright-base), which is
             made once and stays. vCenter may refuse a snapshot of what is a template already. Take it before, under this name.
           - With V(full), their disks are copies.
@@ -85,7 +102,8 @@ options:
         type: str
       cluster:
         description:
-          - The cluster that the machines run on. The default is the one that O(pools[].template) is on.
+          - The cluster that the machines run on. The default is the one that O(pools[].template) is on, and with O(pools[].image) the only
+            one there is.
           - Where the cluster has DRS, that chooses the host. Elsewhere the least used host that can take the machine is chosen.
         type: str
       host:
@@ -100,10 +118,7 @@ options:
         description:
           - The datastore of the machines' disks, or a datastore cluster, of which the member with most free space is taken.
           - The default is the datastore of O(pools[].template). A full clone goes to another one where that has no room.
-        type: str
-      storage_policy:
-        description:
-          - The storage policy of the machines' disks. Pools refuse it for now. Name a datastore of the policy instead.
+          - With O(pools[].image), the default is the one where the image is already, or has most free space.
         type: str
       cpus:
         description:
@@ -137,7 +152,7 @@ options:
       networks:
         description:
           - The network cards, in order. Their MAC addresses stay the same when a machine is rebuilt, but for O(provider=vsphere).
-          - With O(provider=vsphere), the default is the cards of O(pools[].template).
+          - With O(provider=vsphere), the default is the cards of O(pools[].template), and none with O(pools[].image).
         type: list
         elements: dict
         default: []

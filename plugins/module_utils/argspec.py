@@ -65,7 +65,9 @@ def pool_options() -> Spec:
             "options": {
                 "source": {"type": "str", "required": True},
                 "checksum": {"type": "str"},
-                "format": {"type": "str", "choices": ["qcow2", "raw"], "default": "qcow2"},
+                "format": {"type": "str", "choices": ["qcow2", "raw", "vmdk", "ova"]},
+                "disk_type": {"type": "str", "choices": ["sparse", "preallocated", "thin", "thick", "eagerZeroedThick", "streamOptimized"]},
+                "adapter_type": {"type": "str", "choices": ["lsiLogic", "lsiLogicsas", "busLogic", "paraVirtual", "ide"]},
             },
         },
         "template": {"type": "str"},
@@ -75,7 +77,6 @@ def pool_options() -> Spec:
         "host": {"type": "str"},
         "resource_pool": {"type": "str"},
         "datastore": {"type": "str"},
-        "storage_policy": {"type": "str"},
         "cpus": {"type": "int", "default": 1},
         "memory_mb": {"type": "int", "default": 1024},
         "disk": {

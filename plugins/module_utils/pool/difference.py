@@ -54,7 +54,7 @@ def as_diff(before: Mapping[str, Lines], after: Mapping[str, Lines]) -> dict[str
 
 def image_name(spec: PoolSpec) -> str:
     """The image as people know it, without what may be secret in a URL."""
-    image = spec.machine.image
+    image = spec.machine.vmware_image or spec.machine.image
     return spec.machine.template if image is None else str(image)
 
 

@@ -20,6 +20,7 @@ from ansible_collections.poolwright.virt.plugins.module_utils.providers.types im
     PoolTemplate,
     ReadyCheck,
 )
+from ansible_collections.poolwright.virt.plugins.module_utils.vsphere.images.image import VMwareImage
 
 # Part of every hash: a change of what the hash covers must not pass for an unchanged machine.
 _HASH_VERSION = 1
@@ -114,7 +115,7 @@ def spec_hash(machine: MachineSpec) -> str:
     An image with a checksum is known by it, so moving it to another mirror rebuilds nothing; one without is known by its
     source. Whether the machine is kept running is not covered, since that takes no rebuild.
     """
-    image, seed, place = machine.image, machine.seed, machine.placement
+    image, seed, place = machine.vmware_image or machine.image, machine.seed, machine.placement
     covered: dict[str, object] = {
         "version": _HASH_VERSION,
         "image": None if image is None else [image.digest or image.source, image.format],
@@ -124,9 +125,11 @@ def spec_hash(machine: MachineSpec) -> str:
         "networks": [[card.network, card.bridge, card.model] for card in machine.networks],
         "seed": [seed.user_data, seed.network_config, list(seed.ssh_keys), seed.hostname],
     }
-    if machine.template or place != Placement():
+    if isinstance(image, VMwareImage):
+        covered["vmware_image"] = [image.disk_type, image.adapter_type]
+    if machine.template or isinstance(image, VMwareImage) or place != Placement():
         # In which folder a machine is found is not what it is.
-        where = [place.cluster, place.host, place.resource_pool, place.datastore, place.storage_policy]
+        where = [place.cluster, place.host, place.resource_pool, place.datastore]
         covered["template"] = [machine.template, machine.clone.value, where]
     return hashlib.sha256(json.dumps(covered, sort_keys=True).encode()).hexdigest()[:16]
 

@@ -12,7 +12,7 @@ from dataclasses import fields, replace
 from typing import Any
 
 from ansible_collections.poolwright.virt.plugins.module_utils.errors import InvalidSpec
-from ansible_collections.poolwright.virt.plugins.module_utils.images.source import ImageSource
+from ansible_collections.poolwright.virt.plugins.module_utils.images.source import ImageSource, redact
 from ansible_collections.poolwright.virt.plugins.module_utils.pool.spec import (
     OnOutdated,
     OnUnhealthy,
@@ -30,10 +30,12 @@ from ansible_collections.poolwright.virt.plugins.module_utils.providers.types im
     ReadyCheck,
     SeedSpec,
 )
+from ansible_collections.poolwright.virt.plugins.module_utils.vsphere.images.image import VMwareImage, size_problems
 
 MAX_SIZE = 10_000
 IMAGE_CARDS = ("virtio", "e1000", "e1000e", "rtl8139")
 TEMPLATE_CARDS = ("vmxnet3", "e1000", "e1000e")
+_VMWARE_FORMATS = ("vmdk", "ova")
 _NOT_HERE = "is for provider: vsphere only; leave it out"
 _LABEL = re.compile(r"[A-Za-z0-9]([A-Za-z0-9-]*[A-Za-z0-9])?")
 _NETWORK = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_. :-]*")
@@ -116,16 +118,23 @@ def _machine(raw: Mapping[str, Any], needs_image: bool, templates: bool, problem
         problem("template", _NOT_HERE)
     if template and raw.get("image"):
         problem("template", "give either template or image")
-    if raw.get("clone") and not template:
-        problem("clone", "says how machines come from a template; name the template" if templates else _NOT_HERE)
+    clone = Clone(raw.get("clone") or "linked")
+    if raw.get("clone") and not (templates and (template or raw.get("image"))):
+        problem("clone", "says how machines come from a template or an image; name one" if templates else _NOT_HERE)
+    elif clone is Clone.INSTANT and not template:
+        problem("clone", "an instant clone is forked from a running machine, and an image is none; name the machine as template, or say clone: linked")
+    if templates and needs_image and not (template or raw.get("image")):
+        problem("template", "is missing; name the template, or the machine, that the pool's machines are cloned from, or give an image")
+    disk = _disk(raw.get("disk") or {}, templates, problem)
     return MachineSpec(
-        image=_image(raw.get("image"), needs_image and not template, templates, problem),
+        image=None if templates else _image(raw.get("image"), needs_image, problem),
+        vmware_image=_vmware_image(raw["image"], disk, problem) if templates and raw.get("image") else None,
         template=template,
-        clone=Clone(raw.get("clone") or "linked"),
+        clone=clone,
         placement=_placement(raw, templates, problem),
         cpus=int(cpus),
         memory_mb=int(memory_mb),
-        disk=_disk(raw.get("disk") or {}, templates, problem),
+        disk=disk,
         networks=tuple(_network(number, card, templates, problem) for number, card in enumerate(raw.get("networks") or [])),
         seed=_seed(raw, problem),
         power_on=(raw.get("power") or "on") == "on",
@@ -141,12 +150,16 @@ def _within(raw: Mapping[str, Any], key: str, default: float, low: float, high: 
     return float(value)
 
 
-def _image(raw: Mapping[str, Any] | None, needed: bool, templates: bool, problem: Problem) -> ImageSource | None:
+def _image(raw: Mapping[str, Any] | None, needed: bool, problem: Problem) -> ImageSource | None:
     if not raw:
-        if needed and templates:
-            problem("template", "is missing; name the template, or the machine, that the pool's machines are cloned from")
-        elif needed:
+        if needed:
             problem("image", "is missing; give its source (a URL, or a path on the target host), and better its checksum")
+        return None
+    for key in ("disk_type", "adapter_type"):
+        if raw.get(key):
+            problem(f"image.{key}", _NOT_HERE)
+    if raw.get("format") in _VMWARE_FORMATS:
+        problem("image.format", f"{raw['format']} is for provider: vsphere only; convert the disk: qemu-img convert -O qcow2 OLD NEW")
         return None
     image = ImageSource(str(raw["source"]), raw.get("checksum") or None, str(raw.get("format") or "qcow2"))
     faults = image.problems()
@@ -154,6 +167,23 @@ def _image(raw: Mapping[str, Any] | None, needed: bool, templates: bool, problem
         key, _colon, what = fault.partition(": ")
         problem(key, what)
     return None if faults else image
+
+
+def _vmware_image(raw: Mapping[str, Any], disk: DiskSpec, problem: Problem) -> VMwareImage | None:
+    source = str(raw["source"])
+    # What else a name ends in says nothing: many a qcow2 image is called .img.
+    named = next((name for name in _VMWARE_FORMATS if redact(source).partition("?")[0].lower().endswith(f".{name}")), "qcow2")
+    faults: list[str] = []
+    image = None
+    try:
+        image = VMwareImage(source, raw.get("checksum") or None, str(raw.get("format") or named), raw.get("disk_type") or "", raw.get("adapter_type") or "")
+        faults = size_problems(disk.size_gb, image, "disk")
+    except InvalidSpec as exc:
+        faults = exc.problems
+    for fault in faults:
+        key, _colon, what = fault.partition(": ")
+        problem(key, what)
+    return image
 
 
 def _disk(raw: Mapping[str, Any], templates: bool, problem: Problem) -> DiskSpec:

@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 
 from ansible_collections.poolwright.virt.plugins.module_utils.images.source import ImageSource
 from ansible_collections.poolwright.virt.plugins.module_utils.providers.marks import Mark
+from ansible_collections.poolwright.virt.plugins.module_utils.vsphere.images.image import VMwareImage
 
 
 class Power(str, enum.Enum):
@@ -76,14 +77,17 @@ class Placement:
     host: str = ""
     resource_pool: str = ""
     datastore: str = ""
-    storage_policy: str = ""
 
 
 @dataclass(frozen=True)
 class MachineSpec:
-    """What each machine of a pool is. ``memory_mb`` is in MiB. ``image`` and ``template`` are both missing only where nothing will be made."""
+    """What each machine of a pool is. ``memory_mb`` is in MiB.
+
+    It is made from ``image`` on a KVM host, from ``template`` or ``vmware_image`` on a vCenter; all are missing only where nothing will be made.
+    """
 
     image: ImageSource | None = None
+    vmware_image: VMwareImage | None = None
     template: str = ""
     clone: Clone = Clone.LINKED
     placement: Placement = Placement()

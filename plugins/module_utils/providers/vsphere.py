@@ -8,23 +8,17 @@ from __future__ import annotations
 
 import os
 import threading
-from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import AbstractContextManager, suppress
 from dataclasses import replace
-from typing import Any, NoReturn
+from typing import Any
 
 from ansible_collections.poolwright.virt.plugins.module_utils.clock import Clock, Deadline
 from ansible_collections.poolwright.virt.plugins.module_utils.errors import (
-    AuthenticationFailed,
-    ConnectionFailed,
-    IncompleteAnswer,
     MarkChanged,
     MaybeApplied,
-    MissingDependency,
     NameTaken,
     NotFound,
-    NotOurs,
     VirtError,
 )
 from ansible_collections.poolwright.virt.plugins.module_utils.providers.base import Provider
@@ -34,27 +28,26 @@ from ansible_collections.poolwright.virt.plugins.module_utils.providers.types im
     Check,
     Clone,
     Machine,
-    MachineSpec,
     MigrationTimings,
-    Placement,
     PoolTemplate,
     Power,
     Readiness,
 )
 from ansible_collections.poolwright.virt.plugins.module_utils.providers.vsphere_machines import create, placement, readiness, remove, templates
 from ansible_collections.poolwright.virt.plugins.module_utils.providers.vsphere_machines.controller import Controller, default_directory
+from ansible_collections.poolwright.virt.plugins.module_utils.providers.vsphere_machines.lookup import Lookup, mark_of
 from ansible_collections.poolwright.virt.plugins.module_utils.providers.vsphere_machines.lost import wait_until_settled
-from ansible_collections.poolwright.virt.plugins.module_utils.providers.vsphere_machines.observe import OWN_PATHS, Seen, as_seen, below, of_pool
+from ansible_collections.poolwright.virt.plugins.module_utils.providers.vsphere_machines.observe import Seen
 from ansible_collections.poolwright.virt.plugins.module_utils.providers.vsphere_machines.planning import Planner
 from ansible_collections.poolwright.virt.plugins.module_utils.providers.vsphere_machines.record import mark_options
 from ansible_collections.poolwright.virt.plugins.module_utils.stats import Stats
+from ansible_collections.poolwright.virt.plugins.module_utils.vsphere import hosts
 from ansible_collections.poolwright.virt.plugins.module_utils.vsphere.binding import library, moid_of
 from ansible_collections.poolwright.virt.plugins.module_utils.vsphere.devices import Slots, adapter_of, disks_of, new_disk
 from ansible_collections.poolwright.virt.plugins.module_utils.vsphere.faults import ConcurrentChange, InvalidState, ObjectGone
 from ansible_collections.poolwright.virt.plugins.module_utils.vsphere.gathered import Gathered
 from ansible_collections.poolwright.virt.plugins.module_utils.vsphere.hardware import config_spec
-from ansible_collections.poolwright.virt.plugins.module_utils.vsphere.inventory import Entry, Inventory
-from ansible_collections.poolwright.virt.plugins.module_utils.vsphere.properties import Found
+from ansible_collections.poolwright.virt.plugins.module_utils.vsphere.inventory import Inventory
 from ansible_collections.poolwright.virt.plugins.module_utils.vsphere.vim import VIM
 
 CAPABILITIES = Capabilities(checks=frozenset(Check), backends=frozenset(), disks=True, snapshots=True, migration=True, seed=True)
@@ -63,10 +56,22 @@ CAPABILITIES = Capabilities(checks=frozenset(Check), backends=frozenset(), disks
 MUTATING = frozenset(
     {
         "CloneVM_Task",
+        "CopyDatastoreFile_Task",
+        "CopyVirtualDisk_Task",
         "CreateFolder",
         "CreateSnapshot_Task",
+        "CreateVM_Task",
+        "CreateVirtualDisk_Task",
+        "DeleteDatastoreFile_Task",
+        "DeleteVirtualDisk_Task",
         "Destroy_Task",
+        "ExtendVirtualDisk_Task",
+        "ImportVApp",
         "InstantClone_Task",
+        "MakeDirectory",
+        "MoveDatastoreFile_Task",
+        "MoveVirtualDisk_Task",
+        "PUT /folder",
         "PowerOffVM_Task",
         "PowerOnVM_Task",
         "ReconfigVM_Task",
@@ -99,16 +104,13 @@ class VsphereProvider(Provider):
         super().__init__(pools, clock, stats)
         self.vim = vim
         self._inventory = Inventory(vim, datacenter)
-        self._gathered = Gathered(vim)
         # Machines that are made side by side are done at nearly the same time.
         self._made = Gathered(vim)
-        self._planner = Planner(vim, self._inventory, self._warn)
+        self._planner = Planner(vim, self._inventory, self._warn, stats)
         directory = state_directory or default_directory(os.environ, os.path.expanduser("~"))
         self._controller = Controller(directory, f"{vim.endpoint} {datacenter}".strip())
-        self._lock = threading.RLock()
-        self._looked = False
-        # By pool, then by name: as last seen. What it is used for tells when it is no longer so.
-        self._seen: dict[str, dict[str, Seen]] = defaultdict(dict)
+        self._machines = Lookup(vim, self._inventory, self._warn, self._planner.learn)
+        self._lock = threading.Lock()  # guards the warnings
 
     def capabilities(self) -> Capabilities:
         return CAPABILITIES
@@ -124,141 +126,24 @@ class VsphereProvider(Provider):
     # -- looking
 
     def marked_pools(self) -> list[PoolTemplate]:
-        found: dict[str, list[Seen]] = defaultdict(list)
-        for seen in self._everywhere():
-            if seen.mark is not None:
-                found[seen.mark.pool].append(seen)
-        return [self._found_pool(pool, found[pool]) for pool in sorted(found)]
-
-    def _found_pool(self, pool: str, machines: Sequence[Seen]) -> PoolTemplate:
-        folders = Counter(seen.folder for seen in machines)
-        (folder, _number), *others = folders.most_common()
-        if others:
-            places = ", ".join(self._place_of(seen) for seen in machines if seen.folder != folder)
-            self._warn(f"pool {pool}: machines of it are in other folders too and are not looked at: {places}")
-        prefix = ""
-        for seen in machines:
-            stem, _hyphen, slot = seen.name.rpartition("-")
-            # A machine that somebody renamed does not tell how its pool's machines are named.
-            if seen.mark is not None and (slot == str(seen.mark.slot) or not prefix):
-                prefix = stem
-        return PoolTemplate(name=pool, prefix=prefix, machine=MachineSpec(placement=Placement(folder=self._folder_path(folder))))
+        return self._machines.marked_pools()
 
     def vms_in_pool(self, pool: str) -> list[Machine]:
-        template = self.pool(pool)
-        try:
-            listed = self._list(template)
-        except ObjectGone:
-            # Its folder was removed since the inventory was read.
-            self._inventory.forget()
-            listed = self._list(template)
-        except (AuthenticationFailed, ConnectionFailed, MissingDependency, IncompleteAnswer, NotFound):
-            raise
-        except VirtError as exc:
-            raise IncompleteAnswer(f"the pool's machines could not all be read: {exc}", obj=pool, phase="observe") from exc
-        with self._lock:
-            self._seen[pool] = {seen.name: seen for seen in listed}
-        return [self._machine(template, seen) for seen in listed]
-
-    def _list(self, template: PoolTemplate) -> list[Seen]:
-        folder = self._folder(template)
-        if folder is None:
-            self._refuse_moved(template)
-            return []
-        return of_pool(template, folder.moid, below(self.vim, folder.obj))
-
-    def _folder(self, template: PoolTemplate) -> Entry | None:
-        """The pool's folder, None where it does not exist now."""
-        path = template.machine.placement.folder
-        with self._lock:
-            looked, self._looked = self._looked, True
-        folder = self._inventory.folder(path)
-        if folder is None and looked:
-            # Somebody may have made, renamed or removed it since.
-            self._inventory.forget()
-            folder = self._inventory.folder(path)
-        return folder
-
-    def _refuse_moved(self, template: PoolTemplate) -> None:
-        """A pool without its folder is a new one, unless its machines are elsewhere."""
-        path = template.machine.placement.folder
-        places = [self._place_of(seen) for seen in self._everywhere() if seen.mark is not None and seen.mark.pool == template.name]
-        if places:
-            shown = ", ".join(places[:5]) + (f" and {len(places) - 5} more" if len(places) > 5 else "")
-            raise NotFound(
-                f"its folder {path!r} does not exist, and machines of it do: {shown}",
-                obj=template.name,
-                phase="observe",
-                hint="give the folder that they are in, or rename that folder back",
-            )
-
-    def _everywhere(self) -> list[Seen]:
-        found = below(self.vim, self._inventory.datacenter.obj)
-        self._planner.learn([Found(seen.obj, {"name": seen.name, "parent": library().vim.Folder(seen.folder)}) for seen in found if seen.folder])
-        return found
+        return self._machines.in_pool(self.pool(pool))
 
     def get_vm(self, pool: str, vm: str) -> Machine | None:
         template = self.pool(pool)
-        seen = self._find(template, vm, "get")
-        return None if seen is None else self._machine(template, seen)
+        seen = self._machines.find(template, vm, "get")
+        return None if seen is None else self._machines.machine(seen)
 
     def get_vm_host(self, pool: str, vm: str) -> str:
         template = self.pool(pool)
-        return self._host_name((self._find(template, vm, "look up") or _gone(vm, "look up")).host)
-
-    def _find(self, template: PoolTemplate, vm: str, phase: str) -> Seen | None:
-        """A machine by its name in the pool's folder, as it is now."""
-        folder = self._inventory.folder(template.machine.placement.folder)
-        if folder is None:
-            self._inventory.forget()
-            folder = self._inventory.folder(template.machine.placement.folder)
-        if folder is None:
-            return None
-        obj = self.vim.call(self.vim.content.searchIndex, "FindChild", entity=folder.obj, name=vm, about=vm, phase=phase)
-        if obj is None or not isinstance(obj, library().vim.VirtualMachine):
-            return None
-        try:
-            return self._look(template, vm, obj, phase)
-        except ObjectGone:
-            return None
-
-    def _look(self, template: PoolTemplate, vm: str, obj: Any, phase: str, reader: Gathered | None = None) -> Seen:
-        """A machine as it is now. :raises ObjectGone: it is gone."""
-        seen = as_seen(obj, (reader or self._gathered).read(obj, OWN_PATHS, about=vm, phase=phase))
-        with self._lock:
-            self._seen[template.name][vm] = seen
-        return seen
-
-    def _current(self, template: PoolTemplate, vm: str, phase: str) -> Seen | None:
-        """The same as ``_find``, without looking for what was seen before and is still where it was."""
-        with self._lock:
-            known = self._seen[template.name].get(vm)
-        if known is not None:
-            with suppress(ObjectGone):
-                seen = self._look(template, vm, known.obj, phase)
-                if (seen.name, seen.folder) == (vm, known.folder):
-                    return seen
-        return self._find(template, vm, phase)
-
-    def _known(self, template: PoolTemplate, vm: str, phase: str) -> Seen:
-        """The same as last seen. :raises NotFound: there is none of this name."""
-        with self._lock:
-            known = self._seen[template.name].get(vm)
-        return known if known is not None and known.name == vm else self._find(template, vm, phase) or _gone(vm, phase)
-
-    def _own(self, template: PoolTemplate, vm: str, phase: str) -> Seen:
-        """A machine of the pool, as it is now. :raises NotFound: there is none.   :raises NotOurs: it carries no mark of this pool."""
-        seen = self._current(template, vm, phase) or _gone(vm, phase)
-        _mark_of(template, seen, vm, phase)
-        return seen
-
-    def _machine(self, template: PoolTemplate, seen: Seen) -> Machine:
-        return Machine(seen.name, seen.power, seen.mark, self._host_name(seen.host), seen.address)
+        return self._machines.host_name(self._machines.must_find(template, vm, "look up").host)
 
     # -- making
 
     def check(self, pool: str, making: int, deadline: Deadline) -> None:
-        self._planner.check(self.pool(pool), making)
+        self._planner.check(self.pool(pool), making, deadline)
 
     def prepare(self, pool: str, deadline: Deadline) -> None:
         self._planner.prepare(self.pool(pool), deadline)
@@ -284,13 +169,13 @@ class VsphereProvider(Provider):
             with suppress(VirtError):
                 wait_until_settled(self.vim, source, deadline, vm)
             raise
-        return self._machine(template, self._look(template, vm, made, "create", self._made))
+        return self._machines.machine(self._machines.look(template, vm, made, "create", self._made))
 
     # -- changing
 
     def destroy_vm(self, pool: str, vm: str, expected: Mark) -> bool:
         template = self.pool(pool)
-        seen = self._current(template, vm, "destroy")
+        seen = self._machines.current(template, vm, "destroy")
         if seen is None:
             return False
         deadline = Deadline.after(self.clock, _TASK_SECONDS)
@@ -302,14 +187,13 @@ class VsphereProvider(Provider):
 
         try:
             self._swap(template, vm, seen, doomed, deadline, "destroy")
-            values = self._gathered.read(seen.obj, remove.DISK_PATHS, about=vm, phase="destroy")
+            values = self._machines.read(seen, remove.DISK_PATHS, "destroy")
             foreign = remove.guests_disks(values.get("config.hardware.device") or (), str(values.get("config.files.vmPathName") or ""))
             remove.remove(self.vim, seen.obj, seen.power, foreign, deadline, vm)
         except ObjectGone:
             return False
         finally:
-            with self._lock:
-                self._seen[pool].pop(vm, None)
+            self._machines.forget(pool, vm)
         return True
 
     def set_mark(self, pool: str, vm: str, mark: Mark, expected: Mark) -> None:
@@ -320,14 +204,14 @@ class VsphereProvider(Provider):
                 raise MarkChanged("its mark is no longer the expected one", obj=vm, phase="mark")
             return mark
 
-        seen = self._known(template, vm, "mark")
+        seen = self._machines.known(template, vm, "mark")
         if seen.mark != expected:
-            seen = self._find(template, vm, "mark") or _gone(vm, "mark")
+            seen = self._machines.must_find(template, vm, "mark")
         try:
             self._swap(template, vm, seen, swapped, Deadline.after(self.clock, _TASK_SECONDS), "mark")
         except ObjectGone:
             # Another may have taken its place.
-            seen = self._find(template, vm, "mark") or _gone(vm, "mark")
+            seen = self._machines.must_find(template, vm, "mark")
             self._swap(template, vm, seen, swapped, Deadline.after(self.clock, _TASK_SECONDS), "mark")
 
     def _swap(self, template: PoolTemplate, vm: str, seen: Seen, change: Callable[[Mark], Mark], deadline: Deadline, phase: str) -> None:
@@ -337,10 +221,10 @@ class VsphereProvider(Provider):
         """
         for attempt in range(_ATTEMPTS):
             if attempt or not seen.version:
-                seen = self._look(template, vm, seen.obj, phase)
+                seen = self._machines.look(template, vm, seen.obj, phase)
                 if seen.name != vm:
                     raise ObjectGone("it was renamed meanwhile", obj=vm, phase=phase)
-            mark = change(_mark_of(template, seen, vm, phase))
+            mark = change(mark_of(template, seen, vm, phase))
             if mark == seen.mark:
                 return
             spec = config_spec(extra_config=mark_options(mark))
@@ -349,18 +233,17 @@ class VsphereProvider(Provider):
                 self.vim.run(seen.obj, "ReconfigVM_Task", spec=spec, deadline=deadline, about=vm, phase=phase)
             except ConcurrentChange:
                 continue
-            with self._lock:
-                # The next change has to look first: the configuration has a version now that we do not know.
-                self._seen[template.name][vm] = replace(seen, mark=mark, version="")
+            # The next change has to look first: the configuration has a version now that we do not know.
+            self._machines.remember(template.name, vm, replace(seen, mark=mark, version=""))
             return
         raise MarkChanged("its configuration is changed by others again and again", obj=vm, phase=phase)
 
     def start_vm(self, pool: str, vm: str) -> None:
-        seen = self._own(self.pool(pool), vm, "start")
+        seen = self._machines.own(self.pool(pool), vm, "start")
         self._start(seen, Deadline.after(self.clock, _TASK_SECONDS), "start")
 
     def stop_vm(self, pool: str, vm: str) -> bool:
-        seen = self._own(self.pool(pool), vm, "stop")
+        seen = self._machines.own(self.pool(pool), vm, "stop")
         if seen.power is Power.OFF:
             return False
         with suppress(InvalidState):
@@ -377,24 +260,20 @@ class VsphereProvider(Provider):
         template = self.pool(pool)
         if not vms:
             return {}
-        with self._lock:
-            known = {vm: self._seen[pool][vm].obj for vm in vms if vm in self._seen[pool]}
-        missing = [vm for vm in vms if vm not in known]
-        if missing:
+        known = self._machines.objects(pool, vms)
+        if len(known) < len(set(vms)):
             self.vms_in_pool(pool)
-            with self._lock:
-                known = {vm: self._seen[pool][vm].obj for vm in vms if vm in self._seen[pool]}
+            known = self._machines.objects(pool, vms)
         answers = readiness.judge(self.vim, template, known)
-        gone = [vm for vm, answer in answers.items() if answer == readiness.GONE]
-        with self._lock:
-            for vm in gone:
-                self._seen[pool].pop(vm, None)
+        for vm, answer in answers.items():
+            if answer == readiness.GONE:
+                self._machines.forget(pool, vm)
         return {vm: answers.get(vm, readiness.GONE) for vm in vms}
 
     # -- disks, snapshots, migration
 
     def create_disk(self, pool: str, vm: str, size_gb: float) -> None:
-        seen = self._own(self.pool(pool), vm, "disk")
+        seen = self._machines.own(self.pool(pool), vm, "disk")
         devices = self.vim.get_properties(seen.obj, ["config.hardware.device"], about=vm, phase="disk")["config.hardware.device"]
         slots, disks = Slots(devices), disks_of(devices)
         added = new_disk(slots, adapter_of(devices, disks[0]) or _ROOT_ADAPTER if disks else _ROOT_ADAPTER, int(size_gb * 1024**3))
@@ -402,7 +281,7 @@ class VsphereProvider(Provider):
         self.vim.run(seen.obj, "ReconfigVM_Task", spec=spec, deadline=Deadline.after(self.clock, _TASK_SECONDS), about=vm, phase="disk")
 
     def create_snapshot(self, pool: str, vm: str, snapshot: str) -> None:
-        seen = self._own(self.pool(pool), vm, "snapshot")
+        seen = self._machines.own(self.pool(pool), vm, "snapshot")
         if self._snapshot(seen, snapshot, "snapshot") is not None:
             raise NameTaken(f"it has a snapshot {snapshot!r} already", obj=vm, phase="snapshot", hint="give another name")
         said: dict[str, Any] = {"name": snapshot, "description": "", "memory": False, "quiesce": False}
@@ -410,14 +289,14 @@ class VsphereProvider(Provider):
 
     def revert_snapshot(self, pool: str, vm: str, snapshot: str) -> None:
         template = self.pool(pool)
-        seen = self._own(template, vm, "revert")
+        seen = self._machines.own(template, vm, "revert")
         found = self._snapshot(seen, snapshot, "revert")
         if found is None or seen.mark is None:
             raise NotFound(f"it has no snapshot {snapshot!r}", obj=vm, phase="revert")
         deadline = Deadline.after(self.clock, _TASK_SECONDS)
         self.vim.run(found, "RevertToSnapshot_Task", deadline=deadline, about=vm, phase="revert")
         # Its configuration went back too, the mark with it.
-        now = self._look(template, vm, seen.obj, "revert")
+        now = self._machines.look(template, vm, seen.obj, "revert")
         if now.mark != seen.mark:
             options = mark_options(seen.mark)
             self.vim.run(now.obj, "ReconfigVM_Task", spec=config_spec(extra_config=options), deadline=deadline, about=vm, phase="revert")
@@ -429,23 +308,23 @@ class VsphereProvider(Provider):
         return next((one.obj for one in templates.snapshots_in(info) if one.name == name), None)
 
     def find_least_used_compatible_host(self, pool: str, vm: str) -> str:
-        seen = self._find(self.pool(pool), vm, "migrate") or _gone(vm, "migrate")
+        seen = self._machines.must_find(self.pool(pool), vm, "migrate")
         needs = self._needs_of(seen)
-        hosts = placement.loads(self.vim, self._inventory.hosts_of(placement.cluster_of(self._inventory, seen.host)))
-        fit = placement.compatible(hosts, needs, vm)
+        there = hosts.loads(self.vim, self._inventory.hosts_of(placement.cluster_of(self._inventory, seen.host)))
+        fit = hosts.compatible(there, needs, vm)
         own = next((load for load in fit if load.entry.moid == moid_of(seen.host)), None)
         # It takes its memory along, so only a host that is emptier with it than its own is now is better.
         best = min(fit, key=lambda load: (load.share_with(0 if load is own else needs.memory_mb), load is not own))
         return best.entry.name
 
-    def _needs_of(self, seen: Seen) -> placement.Needs:
+    def _needs_of(self, seen: Seen) -> hosts.Needs:
         values = self.vim.get_properties(seen.obj, ["datastore", "network", "config.hardware.memoryMB"], about=seen.name, phase="migrate")
         networks = {moid_of(one): getattr(self._inventory.entry_of(one), "name", moid_of(one)) for one in values.get("network") or ()}
-        return placement.Needs(int(values.get("config.hardware.memoryMB") or 0), frozenset(moid_of(one) for one in values.get("datastore") or ()), networks)
+        return hosts.Needs(int(values.get("config.hardware.memoryMB") or 0), frozenset(moid_of(one) for one in values.get("datastore") or ()), networks)
 
     def migrate_vm_to_host(self, pool: str, vm: str, host: str) -> MigrationTimings:
-        seen = self._own(self.pool(pool), vm, "migrate")
-        target, source, start = self._inventory.host(host), self._host_name(seen.host), self.clock.monotonic()
+        seen = self._machines.own(self.pool(pool), vm, "migrate")
+        target, source, start = self._inventory.host(host), self._machines.host_name(seen.host), self.clock.monotonic()
         if moid_of(seen.host) == target.moid:
             return MigrationTimings(source, target.name, 0.0)
         spec = library().vim.vm.RelocateSpec(host=target.obj)
@@ -465,34 +344,3 @@ class VsphereProvider(Provider):
         with self._lock:
             if said not in self.warnings:
                 self.warnings.append(said)
-
-    def _host_name(self, host: Any) -> str:
-        if host is None:
-            return ""
-        entry = self._inventory.entry_of(host)
-        if entry is None:
-            # It was added to vCenter after the inventory was read.
-            self._inventory.forget()
-            entry = self._inventory.entry_of(host)
-        return moid_of(host) if entry is None else entry.name
-
-    def _place_of(self, seen: Seen) -> str:
-        return f"{self._folder_path(seen.folder)}/{seen.name}".lstrip("/")
-
-    def _folder_path(self, folder: str) -> str:
-        """A folder's path below the datacenter's own, by its id."""
-        top = self._inventory.folder("")
-        entry = self._inventory.entry_of(library().vim.Folder(folder))
-        return "" if entry is None or top is None else entry.path[len(top.path) :].strip("/")
-
-
-def _mark_of(template: PoolTemplate, seen: Seen, vm: str, phase: str) -> Mark:
-    """:raises NotOurs: it carries none of this pool."""
-    if seen.mark is None or seen.mark.pool != template.name:
-        hint = "remove it by hand if it is not needed" if phase == "destroy" else ""
-        raise NotOurs("it carries no mark of this pool", obj=vm, phase=phase, hint=hint)
-    return seen.mark
-
-
-def _gone(vm: str, phase: str) -> NoReturn:
-    raise NotFound("there is no machine of this name", obj=vm, phase=phase)

@@ -21,7 +21,6 @@ import pytest
 from ansible_collections.poolwright.virt.plugins.module_utils.clock import Clock, Deadline
 from ansible_collections.poolwright.virt.plugins.module_utils.errors import InsufficientResources, InvalidSpec, MaybeApplied, NotFound, VirtError
 from ansible_collections.poolwright.virt.plugins.module_utils.pool.request import converge_with, read_with
-from ansible_collections.poolwright.virt.plugins.module_utils.providers.base import NotSupported
 from ansible_collections.poolwright.virt.plugins.module_utils.providers.marks import Mark, new_machine_id
 from ansible_collections.poolwright.virt.plugins.module_utils.providers.types import Clone, MachineSpec, Placement, PoolTemplate
 from ansible_collections.poolwright.virt.plugins.module_utils.providers.vsphere import MUTATING, VsphereProvider
@@ -288,7 +287,6 @@ def test_a_disk_that_is_not_the_machines_own_outlives_it(site: Site) -> None:
         ({"disk": {"size_gb": 900}}, InvalidSpec, "say clone: full"),
         ({"disk": {"backend": "qcow2"}}, InvalidSpec, "is for KVM hosts"),
         ({"networks": [{"bridge": "br0"}]}, InvalidSpec, "is for KVM hosts"),
-        ({"storage_policy": "gold"}, NotSupported, "storage policies"),
         ({"folder": "a/../b"}, InvalidSpec, "'.' or '..'"),
         ({"template": None}, InvalidSpec, "template: is missing"),
     ],

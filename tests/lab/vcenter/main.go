@@ -23,6 +23,8 @@ import (
 	"time"
 
 	"github.com/vmware/govmomi/simulator"
+	"github.com/vmware/govmomi/vim25/mo"
+	"github.com/vmware/govmomi/vim25/types"
 
 	_ "github.com/vmware/govmomi/vapi/simulator"
 )
@@ -77,7 +79,10 @@ func main() {
 	if m.Service.TLS, err = serverTLS(*ca); err != nil {
 		log.Fatal(err)
 	}
-	m.Map().Handler = machines
+	m.Map().Handler = func(ctx *simulator.Context, method *simulator.Method) (mo.Reference, types.BaseMethodFault) {
+		snapshots(ctx, method)
+		return machines(ctx, method)
+	}
 	shareCollector(m.Map(), m.ServiceContent.PropertyCollector)
 	m.Service.RegisterEndpoints = true
 	m.Service.Listen = &url.URL{Host: *listen, User: url.UserPassword(*user, *password)}

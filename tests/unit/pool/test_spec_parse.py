@@ -164,7 +164,11 @@ def test_a_template_stands_in_for_an_image() -> None:
     [
         ({}, "template: is missing; name the template, or the machine"),
         ({"template": "t", "image": {"source": "/x"}}, "template: give either template or image"),
-        ({"image": {"source": "/x"}, "clone": "full"}, "clone: says how machines come from a template"),
+        ({"template": None, "clone": "full"}, "clone: says how machines come from a template or an image"),
+        ({"image": {"source": "/x"}, "clone": "instant"}, "clone: an instant clone is forked from a running machine"),
+        ({"image": {"source": "/x", "format": "ova", "disk_type": "sparse"}}, "image.disk_type: ova reaches a datastore as streamOptimized"),
+        ({"image": {"source": "[ds] x.vmdk", "checksum": "sha256:" + "0" * 64}}, "image.checksum: what is on a datastore is copied there"),
+        ({"image": {"source": "/x"}, "disk": {"size_gb": 0.1}}, "disk.size_gb: 0.1 is no whole number of KiB"),
         ({"template": "t", "folder": "a/../b"}, "folder: 'a/../b' has '.' or '..' in it"),
         ({"template": "t", "disk": {"backend": "qcow2"}}, "disk.backend: is for KVM hosts"),
         ({"template": "t", "networks": [{"bridge": "br0"}]}, "networks[0].bridge: is for KVM hosts"),
@@ -177,10 +181,46 @@ def test_what_does_not_go_with_templates_is_named(pool: dict[str, Any], said: st
     assert caught.value.problems[0].startswith(f"pools[0] 'ci': {said}")
 
 
-@pytest.mark.parametrize("key", ["template", "clone", "folder", "cluster", "host", "resource_pool", "datastore", "storage_policy"])
+@pytest.mark.parametrize("key", ["template", "clone", "folder", "cluster", "host", "resource_pool", "datastore"])
 def test_what_is_for_vsphere_only_is_refused_elsewhere(key: str) -> None:
     (problem,) = refused({"name": "ci", "size": 1, key: "full"})
     assert problem == f"pools[0] 'ci': {key}: is for provider: vsphere only; leave it out"
+
+
+@pytest.mark.parametrize(
+    ("image", "said"),
+    [
+        ({"format": "vmdk"}, "image.format: vmdk is for provider: vsphere only; convert the disk: qemu-img convert -O qcow2 OLD NEW"),
+        ({"format": "ova"}, "image.format: ova is for provider: vsphere only; convert the disk: qemu-img convert -O qcow2 OLD NEW"),
+        ({"disk_type": "sparse"}, "image.disk_type: is for provider: vsphere only; leave it out"),
+        ({"adapter_type": "ide"}, "image.adapter_type: is for provider: vsphere only; leave it out"),
+    ],
+)
+def test_what_images_have_for_vsphere_only_is_refused_elsewhere(image: dict[str, str], said: str) -> None:
+    (problem,) = refused({"name": "ci", "size": 1, "image": {"source": "/x", **image}})
+    assert problem == f"pools[0] 'ci': {said}"
+
+
+@pytest.mark.parametrize(
+    ("image", "form"),
+    [
+        ({"source": "/images/debian.img"}, "qcow2"),
+        ({"source": "https://example.org/debian.VMDK?token=x"}, "vmdk"),
+        ({"source": "/images/machine.ova"}, "ova"),
+        ({"source": "[LocalDS_0] debian/debian.vmdk"}, "vmdk"),
+        ({"source": "/images/debian.vmdk", "format": "raw"}, "raw"),
+    ],
+)
+def test_an_images_format_goes_by_its_name_where_that_says_vsphere(image: dict[str, str], form: str) -> None:
+    machine = placed(image=image)
+    assert (machine.image, machine.vmware_image.format) == (None, form)
+
+
+def test_a_machine_is_rebuilt_when_its_image_or_what_is_made_of_it_changes() -> None:
+    first = {"source": "/a.vmdk", "checksum": "sha256:" + "0" * 64}
+    others = [{**first, "checksum": None}, {**first, "adapter_type": "ide"}, {**first, "disk_type": "sparse"}, {**first, "format": "raw"}]
+    assert spec_hash(placed(image=first)) == spec_hash(placed(image={**first, "source": "/b.vmdk"}))
+    assert len({spec_hash(placed(image=one)) for one in [first, *others]} | {spec_hash(placed(image=first, clone="full"))}) == 6
 
 
 def test_a_machine_is_rebuilt_when_its_template_or_place_changes_but_not_its_folder() -> None:

@@ -30,6 +30,7 @@ from ansible_collections.poolwright.virt.plugins.module_utils.providers.vsphere_
     templates,
 )
 from ansible_collections.poolwright.virt.plugins.module_utils.providers.vsphere_machines.controller import Controller, default_directory
+from ansible_collections.poolwright.virt.plugins.module_utils.vsphere import hosts
 from ansible_collections.poolwright.virt.plugins.module_utils.vsphere.binding import library, reference
 from ansible_collections.poolwright.virt.plugins.module_utils.vsphere.inventory import Entry
 
@@ -40,9 +41,9 @@ def entry(kind: str, moid: str) -> Entry:
     return Entry(reference(kind, moid), kind, moid, f"DC0/{moid}", {})
 
 
-def host(name: str, **more: Any) -> placement.HostLoad:
+def host(name: str, **more: Any) -> hosts.HostLoad:
     said: dict[str, Any] = {"connected": True, "maintenance": False, "memory_mb": 4096, "used_mb": 1024, "busy": 0.1}
-    return placement.HostLoad(entry("HostSystem", name), **{**said, **more})
+    return hosts.HostLoad(entry("HostSystem", name), **{**said, **more})
 
 
 def disk(path: str, key: int = 2000, gib: float = 1) -> Any:
@@ -172,24 +173,24 @@ def test_a_machine_without_an_address_says_why() -> None:
 
 
 def test_every_host_that_cannot_take_a_machine_says_why() -> None:
-    hosts = [
+    there = [
         host("h1", connected=False),
         host("h2", maintenance=True),
         host("h3", memory_mb=64),
         host("h4"),
         host("h5", datastores=frozenset({"ds-1"})),
     ]
-    needs = placement.Needs(512, frozenset({"ds-1"}), {"net-1": "VM Network"})
+    needs = hosts.Needs(512, frozenset({"ds-1"}), {"net-1": "VM Network"})
     with pytest.raises(InsufficientResources) as caught:
-        placement.compatible(hosts, needs, "ci")
+        hosts.compatible(there, needs, "ci")
     for said in ("h1 is not connected", "h2 is in maintenance", "h3 has 64 MiB", "h4 does not have the datastore", "h5 does not have the network VM Network"):
         assert said in str(caught.value)
 
 
 def test_the_emptiest_host_is_taken_with_what_is_promised_to_each() -> None:
-    hosts = [host("h1", used_mb=1000), host("h2", used_mb=1200), host("h3", busy=0.9)]
-    assert placement.least_used(hosts, {}).entry.name == "h1"
-    assert placement.least_used(hosts, {"h1": 512}).entry.name == "h2"
+    there = [host("h1", used_mb=1000), host("h2", used_mb=1200), host("h3", busy=0.9)]
+    assert hosts.least_used(there, {}).entry.name == "h1"
+    assert hosts.least_used(there, {"h1": 512}).entry.name == "h2"
 
 
 def test_a_disk_in_another_directory_is_not_the_machines_own() -> None:

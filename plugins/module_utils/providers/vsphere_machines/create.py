@@ -11,6 +11,7 @@ from typing import Any
 
 from ansible_collections.poolwright.virt.plugins.module_utils.providers.marks import Mark
 from ansible_collections.poolwright.virt.plugins.module_utils.providers.types import Clone, MachineSpec
+from ansible_collections.poolwright.virt.plugins.module_utils.providers.vsphere_machines.base_mark import KEY
 from ansible_collections.poolwright.virt.plugins.module_utils.providers.vsphere_machines.placement import Site
 from ansible_collections.poolwright.virt.plugins.module_utils.providers.vsphere_machines.record import mark_options
 from ansible_collections.poolwright.virt.plugins.module_utils.providers.vsphere_machines.seed import guest_info
@@ -80,7 +81,9 @@ def instant_clone_spec(blueprint: Blueprint, machine: MachineSpec, name: str, ma
 
 
 def _options(machine: MachineSpec, name: str, mark: Mark) -> dict[str, str]:
-    return {**mark_options(mark), **guest_info(machine.seed, name, mark.id)}
+    # Of a base machine's own, nothing is to come along.
+    inherited = {KEY: ""} if machine.vmware_image is not None else {}
+    return {**inherited, **mark_options(mark), **guest_info(machine.seed, name, mark.id)}
 
 
 def _device_changes(blueprint: Blueprint, machine: MachineSpec) -> list[Any]:

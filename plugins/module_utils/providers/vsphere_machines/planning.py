@@ -8,17 +8,18 @@ from __future__ import annotations
 
 import threading
 from collections import Counter
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Callable
 
 from ansible_collections.poolwright.virt.plugins.module_utils.clock import Deadline
 from ansible_collections.poolwright.virt.plugins.module_utils.errors import InvalidSpec, NotFound
-from ansible_collections.poolwright.virt.plugins.module_utils.providers.base import NotSupported
 from ansible_collections.poolwright.virt.plugins.module_utils.providers.types import Clone, MachineSpec, PoolTemplate
 from ansible_collections.poolwright.virt.plugins.module_utils.providers.vsphere_machines import placement, templates
 from ansible_collections.poolwright.virt.plugins.module_utils.providers.vsphere_machines.create import Blueprint, Spot
-from ansible_collections.poolwright.virt.plugins.module_utils.providers.vsphere_machines.placement import Needs
+from ansible_collections.poolwright.virt.plugins.module_utils.providers.vsphere_machines.from_images import FromImages
 from ansible_collections.poolwright.virt.plugins.module_utils.providers.vsphere_machines.stores import Stores
+from ansible_collections.poolwright.virt.plugins.module_utils.stats import Stats
+from ansible_collections.poolwright.virt.plugins.module_utils.vsphere import hosts
 from ansible_collections.poolwright.virt.plugins.module_utils.vsphere.hardware import Card, network_facts
 from ansible_collections.poolwright.virt.plugins.module_utils.vsphere.inventory import Entry, Inventory
 from ansible_collections.poolwright.virt.plugins.module_utils.vsphere.properties import Found
@@ -37,11 +38,12 @@ class Prepared:
 class Planner:
     """The pools of one run. Safe to use from several threads."""
 
-    def __init__(self, vim: VIM, inventory: Inventory, warn: Callable[[str], None]) -> None:
+    def __init__(self, vim: VIM, inventory: Inventory, warn: Callable[[str], None], stats: Stats) -> None:
         self._vim = vim
         self._inventory = inventory
         self._warn = warn
         self._stores = Stores(inventory)
+        self._images = FromImages(vim, inventory, self._stores, stats)
         self._lock = threading.RLock()
         self._blueprints: dict[str, Blueprint] = {}
         self._prepared: dict[str, Prepared] = {}
@@ -53,12 +55,12 @@ class Planner:
         with self._lock:
             self._machines = machines
 
-    def check(self, pool: PoolTemplate, making: int) -> None:
+    def check(self, pool: PoolTemplate, making: int, deadline: Deadline) -> None:
         """Without changing anything; the contract's ``check``."""
         machine = pool.machine
-        blueprint = self._blueprint(pool)
+        blueprint = self._blueprint(pool, deadline)
         needs = self._needs(blueprint, machine)
-        fit = placement.compatible(blueprint.site.hosts, needs, pool.name)
+        fit = hosts.compatible(blueprint.site.hosts, needs, pool.name)
         self._stores.check(blueprint.template, machine, blueprint.site, making)
         total = sum(load.memory_mb for load in fit)
         if making * machine.memory_mb > total:
@@ -72,7 +74,11 @@ class Planner:
         with self._lock:
             if pool.name in self._prepared:
                 return
-            blueprint = self._blueprint(pool)
+            blueprint = self._blueprint(pool, deadline)
+            image = pool.machine.vmware_image
+            if image is not None:
+                template = self._images.ensure(pool.machine, image, blueprint.template, blueprint.site, deadline)
+                blueprint = self._blueprints[pool.name] = replace(blueprint, template=template)
             folder = self._inventory.ensure_folder(pool.machine.placement.folder)
             snapshot = templates.ensure_base(self._vim, blueprint.template, deadline).obj if pool.machine.clone is Clone.LINKED else None
             self._prepared[pool.name] = Prepared(blueprint, folder, snapshot)
@@ -93,37 +99,33 @@ class Planner:
             if blueprint.site.host is not None:
                 host = blueprint.site.host.obj
             elif not blueprint.site.balanced:
-                fit = placement.compatible(blueprint.site.hosts, self._needs(blueprint, machine), pool.name)
-                chosen = placement.least_used(fit, self._promised_mb).entry
+                fit = hosts.compatible(blueprint.site.hosts, self._needs(blueprint, machine), pool.name)
+                chosen = hosts.least_used(fit, self._promised_mb).entry
                 self._promised_mb[chosen.moid] += machine.memory_mb
                 host = chosen.obj
         return Spot(prepared.folder.obj, host, datastore)
 
-    def _needs(self, blueprint: Blueprint, machine: MachineSpec) -> Needs:
+    def _needs(self, blueprint: Blueprint, machine: MachineSpec) -> hosts.Needs:
         networks = {card.network.entry.moid: card.network.entry.name for card in blueprint.cards}
-        return Needs(machine.memory_mb, self._stores.ids(blueprint.template, machine, blueprint.site), networks)
+        return hosts.Needs(machine.memory_mb, self._stores.ids(blueprint.template, machine, blueprint.site), networks)
 
-    def _blueprint(self, pool: PoolTemplate) -> Blueprint:
+    def _blueprint(self, pool: PoolTemplate, deadline: Deadline) -> Blueprint:
         with self._lock:
             if pool.name not in self._blueprints:
-                self._blueprints[pool.name] = self._draw(pool)
+                self._blueprints[pool.name] = self._draw(pool, deadline)
             return self._blueprints[pool.name]
 
-    def _draw(self, pool: PoolTemplate) -> Blueprint:
+    def _draw(self, pool: PoolTemplate, deadline: Deadline) -> Blueprint:
         machine = pool.machine
-        if machine.image is not None:
-            raise NotSupported(
-                "pools on vSphere are made from templates", obj=pool.name, phase="check", hint="name a template, or make one from the image with vm_spawn"
-            )
-        if not machine.template:
-            raise InvalidSpec([f"pool {pool.name!r}: template: machines are to be made, so it is needed"])
-        if machine.placement.storage_policy:
-            raise NotSupported(
-                "pools do not take storage policies yet", obj=pool.name, phase="check", hint="leave out storage_policy, and name a datastore of the policy"
-            )
+        if not machine.template and machine.vmware_image is None:
+            raise InvalidSpec([f"pool {pool.name!r}: template: machines are to be made, so it or an image is needed"])
         networks = [(self._inventory.network(card.network), card.model) for card in machine.networks]
-        template = templates.find(self._vim, self._inventory, machine.template, self._machines)
-        templates.refuse(pool.name, templates.problems(template, machine))
-        site = placement.resolve(self._vim, self._inventory, machine.placement, template.host)
+        if machine.vmware_image is not None:
+            site = placement.resolve(self._vim, self._inventory, machine.placement, None)
+            template = self._images.foresee(machine, machine.vmware_image, site, deadline)
+        else:
+            template = templates.find(self._vim, self._inventory, machine.template, self._machines)
+            templates.refuse(pool.name, templates.problems(template, machine))
+            site = placement.resolve(self._vim, self._inventory, machine.placement, template.host)
         facts = network_facts(self._vim, [entry for entry, _model in networks])
         return Blueprint(template, site, tuple(Card(facts[entry.moid], model) for entry, model in networks))

@@ -6,6 +6,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Sequence
 from typing import Any
 
@@ -15,7 +16,7 @@ from ansible_collections.poolwright.virt.plugins.module_utils.providers.vsphere_
 from ansible_collections.poolwright.virt.plugins.module_utils.providers.vsphere_machines.templates import Template
 from ansible_collections.poolwright.virt.plugins.module_utils.vsphere.binding import moid_of
 from ansible_collections.poolwright.virt.plugins.module_utils.vsphere.datastores import Datastore, NoDatastore, Reservations, Wanted, choose, read
-from ansible_collections.poolwright.virt.plugins.module_utils.vsphere.inventory import Inventory
+from ansible_collections.poolwright.virt.plugins.module_utils.vsphere.inventory import Entry, Inventory
 
 _MIB = 1024**2
 
@@ -53,14 +54,22 @@ class Stores:
         own = {moid_of(one) for one in template.datastores}
         return None if not machine.placement.datastore and chosen.moid in own else chosen.entry.obj
 
+    def home(self, machine: MachineSpec, site: Site, size: int, allowed: frozenset[str], preferred: frozenset[str]) -> Entry:
+        """The datastore for an image of so many bytes that machines will be cloned from: a preferred one (by id), or that with most free space."""
+        near, there = self._near(site)
+        wanted = self._named(machine.placement.datastore, near, site) if machine.placement.datastore else Wanted()
+        with contextlib.suppress(NoDatastore, NotFound):
+            # Where it is already, it takes nothing.
+            return choose([one for one in there if one.moid in preferred], wanted, 0, allowed=allowed).datastore.entry
+        return choose(there, wanted, size, allowed=allowed).datastore.entry
+
     def ids(self, template: Template, machine: MachineSpec, site: Site) -> frozenset[str]:
         """Those of which a host must have one."""
         candidates, wanted = self._candidates(template, machine, site)
         return frozenset(one.moid for one in candidates if not wanted.why_not(one))
 
     def _candidates(self, template: Template, machine: MachineSpec, site: Site) -> tuple[Sequence[Datastore], Wanted]:
-        near = frozenset[str]().union(*(load.datastores for load in site.hosts))
-        there = [one for one in read(self._inventory) if one.moid in near]
+        near, there = self._near(site)
         name = machine.placement.datastore
         if name:
             return there, self._named(name, near, site)
@@ -76,6 +85,11 @@ class Stores:
         except (NoDatastore, NotFound):
             return there, Wanted()
         return at_home, Wanted()
+
+    def _near(self, site: Site) -> tuple[frozenset[str], list[Datastore]]:
+        """What some host of the site has."""
+        near = frozenset[str]().union(*(load.datastores for load in site.hosts))
+        return near, [one for one in read(self._inventory) if one.moid in near]
 
     def _named(self, name: str, near: frozenset[str], site: Site) -> Wanted:
         pods = [pod for pod in self._inventory.datastore_clusters() if name in (pod.name, pod.path)]

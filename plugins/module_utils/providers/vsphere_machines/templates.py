@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from ansible_collections.poolwright.virt.plugins.module_utils.clock import Deadline
-from ansible_collections.poolwright.virt.plugins.module_utils.errors import InvalidSpec, MaybeApplied, NotFound, OperationFailed
+from ansible_collections.poolwright.virt.plugins.module_utils.errors import Busy, InvalidSpec, MaybeApplied, NotFound, OperationFailed
 from ansible_collections.poolwright.virt.plugins.module_utils.providers.types import Clone, MachineSpec
 from ansible_collections.poolwright.virt.plugins.module_utils.vsphere.binding import moid_of
 from ansible_collections.poolwright.virt.plugins.module_utils.vsphere.devices import disks_of, size_of
@@ -92,7 +92,11 @@ def find(vim: VIM, inventory: Inventory, name: str, among: Sequence[Found] | Non
     """:param among: all machines there are, where they were read before.
 
     :raises NotFound, Ambiguous: no machine or template has the name or path, or several have."""
-    entry = inventory.machine(name, among=among)
+    return read(vim, inventory.machine(name, among=among))
+
+
+def read(vim: VIM, entry: Entry) -> Template:
+    """A machine or template as one that others are made from."""
     values = vim.get_properties(entry.obj, _PATHS, about=entry.path, phase="look up")
     if "config.hardware.device" not in values:
         raise NotFound("vCenter cannot read its configuration", obj=entry.path, phase="look up", hint="see whether its datastore and host are reachable")
@@ -151,7 +155,8 @@ def ensure_base(vim: VIM, template: Template, deadline: Deadline) -> Snapshot:
     for extra in found:
         # Nobody stands on it: everybody takes the oldest.
         if extra.name == BASE_SNAPSHOT and extra.moid != base.moid:
-            with contextlib.suppress(NotFound, InvalidState):
+            # Another one may be removing it just now.
+            with contextlib.suppress(NotFound, InvalidState, Busy):
                 vim.run(extra.obj, "RemoveSnapshot_Task", removeChildren=False, consolidate=True, deadline=deadline, about=template.entry.path, phase="prepare")
     return base
 
