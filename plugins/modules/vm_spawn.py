@@ -396,7 +396,7 @@ EXAMPLES = r"""
     cluster: C0
     datastore: ssd-1
     cpus: 2
-    memory_mb: 4096
+    memory_mb: 2048
     disk:
       size_gb: 20
     disks:
