@@ -226,9 +226,20 @@ def test_ambiguous_names_are_refused_with_their_paths(spawning: Spawning) -> Non
     spawning.vcenter.govc("folder.create", "/DC0/vm/twin")
     spawning.vcenter.govc("vm.clone", "-on=false", "-ds", "LocalDS_0", "-vm", "DC0_C0_RP0_VM0", "-folder", "/DC0/vm/twin", "twin-source")
     spawning.vcenter.govc("vm.change", "-vm", "twin-source", "-name", "DC0_C0_RP0_VM2")
-    with pytest.raises(Ambiguous, match="DC0/vm/DC0_C0_RP0_VM2, DC0/vm/twin/DC0_C0_RP0_VM2"):
-        spawning.run(template="DC0_C0_RP0_VM2", name="twin-1")
-    assert spawning.run(template="twin/DC0_C0_RP0_VM2", name="twin-1", state="poweredoff")["changed"]
+    try:
+        with pytest.raises(Ambiguous, match="DC0/vm/DC0_C0_RP0_VM2, DC0/vm/twin/DC0_C0_RP0_VM2"):
+            spawning.run(template="DC0_C0_RP0_VM2", name="twin-1")
+        assert spawning.run(template="twin/DC0_C0_RP0_VM2", name="twin-1", state="poweredoff")["changed"]
+    finally:
+        spawning.vcenter.govc("vm.destroy", "/DC0/vm/twin/DC0_C0_RP0_VM2")
+
+
+def test_a_machine_that_is_switched_on_while_it_is_removed_goes_all_the_same(spawning: Spawning) -> None:
+    spawning.run(template="DC0_C0_RP0_VM0", name="late-1", state="poweredoff")
+    spawning.vcenter.fault("Destroy_Task", "InvalidPowerState")
+    spawning.run(name="late-1", state="absent")
+    assert spawning.calls["Destroy_Task"] == 2
+    assert "late-1" not in spawning.listing()
 
 
 def test_a_machine_that_another_run_makes_is_left_to_it(spawning: Spawning) -> None:

@@ -136,8 +136,16 @@ def _destroy(work: Work, seen: Seen) -> None:
     def gone() -> Any:
         return True if read(work.vim, seen.obj, seen.name) is None else None
 
-    try:
+    def destroy() -> None:
         work.surely(seen.obj, "Destroy_Task", gone, involved=[seen.obj], about=seen.name, phase="remove")
+
+    try:
+        try:
+            destroy()
+        except InvalidState:
+            # What a run asked for before it was killed may come after all: that it be switched on.
+            power_off(work, seen)
+            destroy()
     except ObjectGone:
         return
     except VirtError:
