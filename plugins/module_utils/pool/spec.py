@@ -20,7 +20,6 @@ from ansible_collections.poolwright.virt.plugins.module_utils.providers.types im
     PoolTemplate,
     ReadyCheck,
 )
-from ansible_collections.poolwright.virt.plugins.module_utils.vsphere.images.image import VMwareImage
 
 # Part of every hash: a change of what the hash covers must not pass for an unchanged machine.
 _HASH_VERSION = 1
@@ -125,9 +124,9 @@ def spec_hash(machine: MachineSpec) -> str:
         "networks": [[card.network, card.bridge, card.model] for card in machine.networks],
         "seed": [seed.user_data, seed.network_config, list(seed.ssh_keys), seed.hostname],
     }
-    if isinstance(image, VMwareImage):
-        covered["vmware_image"] = [image.disk_type, image.adapter_type]
-    if machine.template or isinstance(image, VMwareImage) or place != Placement():
+    if machine.vmware_image is not None:
+        covered["vmware_image"] = [machine.vmware_image.disk_type, machine.vmware_image.adapter_type]
+    if machine.template or machine.vmware_image is not None or place != Placement():
         # In which folder a machine is found is not what it is.
         where = [place.cluster, place.host, place.resource_pool, place.datastore]
         covered["template"] = [machine.template, machine.clone.value, where]

@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import fields, replace
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from ansible_collections.poolwright.virt.plugins.module_utils.errors import InvalidSpec
 from ansible_collections.poolwright.virt.plugins.module_utils.images.source import ImageSource, redact
@@ -30,7 +30,9 @@ from ansible_collections.poolwright.virt.plugins.module_utils.providers.types im
     ReadyCheck,
     SeedSpec,
 )
-from ansible_collections.poolwright.virt.plugins.module_utils.vsphere.images.image import VMwareImage, size_problems
+
+if TYPE_CHECKING:
+    from ansible_collections.poolwright.virt.plugins.module_utils.vsphere.images.image import VMwareImage
 
 MAX_SIZE = 10_000
 IMAGE_CARDS = ("virtio", "e1000", "e1000e", "rtl8139")
@@ -170,6 +172,9 @@ def _image(raw: Mapping[str, Any] | None, needed: bool, problem: Problem) -> Ima
 
 
 def _vmware_image(raw: Mapping[str, Any], disk: DiskSpec, problem: Problem) -> VMwareImage | None:
+    # Loaded where it is needed: most pools have none.
+    from ansible_collections.poolwright.virt.plugins.module_utils.vsphere.images.image import VMwareImage, size_problems
+
     source = str(raw["source"])
     # What else a name ends in says nothing: many a qcow2 image is called .img.
     named = next((name for name in _VMWARE_FORMATS if redact(source).partition("?")[0].lower().endswith(f".{name}")), "qcow2")

@@ -9,10 +9,14 @@ from __future__ import annotations
 import enum
 import re
 from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
 
 from ansible_collections.poolwright.virt.plugins.module_utils.images.source import ImageSource
 from ansible_collections.poolwright.virt.plugins.module_utils.providers.marks import Mark
-from ansible_collections.poolwright.virt.plugins.module_utils.vsphere.images.image import VMwareImage
+
+if TYPE_CHECKING:
+    # Loaded by whoever makes one: most runs have none.
+    from ansible_collections.poolwright.virt.plugins.module_utils.vsphere.images.image import VMwareImage
 
 
 class Power(str, enum.Enum):

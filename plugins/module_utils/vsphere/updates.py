@@ -99,12 +99,15 @@ class Updates:
         self._begun = -1  # the session under which its own collector was used
         self._listing = threading.Lock()  # who holds it may change what is on the server
         self._coming = 0
+        self._threads: set[int] = set()  # those that ever came, until there are two
 
     @contextlib.contextmanager
     def coming(self) -> Iterator[None]:
         """Whoever is inside will wait for something as soon as it is outside: who lists just then waits a moment for it."""
         with self._changed:
             self._coming += 1
+            if len(self._threads) < 2:
+                self._threads.add(threading.get_ident())
         try:
             yield
         finally:
@@ -208,7 +211,9 @@ class Updates:
         with self._listing:
             if not self._unlisted():
                 return  # another thread listed it together with its own
-            self._clock.sleep(GATHER_MORE_SECONDS if self._busy() else GATHER_SECONDS)
+            if len(self._threads) != 1:
+                # A thread that is alone has nobody to wait for.
+                self._clock.sleep(GATHER_MORE_SECONDS if self._busy() else GATHER_SECONDS)
             with self._changed:
                 self._changed.wait_for(lambda: not self._coming, GATHER_MORE_SECONDS)
             collector = self._collector

@@ -9,14 +9,13 @@ from __future__ import annotations
 import threading
 from collections import Counter
 from dataclasses import dataclass, replace
-from typing import Any, Callable
+from typing import TYPE_CHECKING, Any, Callable
 
 from ansible_collections.poolwright.virt.plugins.module_utils.clock import Deadline
 from ansible_collections.poolwright.virt.plugins.module_utils.errors import InvalidSpec, NotFound
 from ansible_collections.poolwright.virt.plugins.module_utils.providers.types import Clone, MachineSpec, PoolTemplate
 from ansible_collections.poolwright.virt.plugins.module_utils.providers.vsphere_machines import placement, templates
 from ansible_collections.poolwright.virt.plugins.module_utils.providers.vsphere_machines.create import Blueprint, Spot
-from ansible_collections.poolwright.virt.plugins.module_utils.providers.vsphere_machines.from_images import FromImages
 from ansible_collections.poolwright.virt.plugins.module_utils.providers.vsphere_machines.stores import Stores
 from ansible_collections.poolwright.virt.plugins.module_utils.stats import Stats
 from ansible_collections.poolwright.virt.plugins.module_utils.vsphere import hosts
@@ -24,6 +23,9 @@ from ansible_collections.poolwright.virt.plugins.module_utils.vsphere.hardware i
 from ansible_collections.poolwright.virt.plugins.module_utils.vsphere.inventory import Entry, Inventory
 from ansible_collections.poolwright.virt.plugins.module_utils.vsphere.properties import Found
 from ansible_collections.poolwright.virt.plugins.module_utils.vsphere.vim import VIM
+
+if TYPE_CHECKING:
+    from ansible_collections.poolwright.virt.plugins.module_utils.providers.vsphere_machines.from_images import FromImages
 
 
 @dataclass(frozen=True)
@@ -43,7 +45,8 @@ class Planner:
         self._inventory = inventory
         self._warn = warn
         self._stores = Stores(inventory)
-        self._images = FromImages(vim, inventory, self._stores, stats)
+        self._stats = stats
+        self._images: FromImages | None = None
         self._lock = threading.RLock()
         self._blueprints: dict[str, Blueprint] = {}
         self._prepared: dict[str, Prepared] = {}
@@ -77,7 +80,7 @@ class Planner:
             blueprint = self._blueprint(pool, deadline)
             image = pool.machine.vmware_image
             if image is not None:
-                template = self._images.ensure(pool.machine, image, blueprint.template, blueprint.site, deadline)
+                template = self._from_images().ensure(pool.machine, image, blueprint.template, blueprint.site, deadline)
                 blueprint = self._blueprints[pool.name] = replace(blueprint, template=template)
             folder = self._inventory.ensure_folder(pool.machine.placement.folder)
             snapshot = templates.ensure_base(self._vim, blueprint.template, deadline).obj if pool.machine.clone is Clone.LINKED else None
@@ -109,6 +112,14 @@ class Planner:
         networks = {card.network.entry.moid: card.network.entry.name for card in blueprint.cards}
         return hosts.Needs(machine.memory_mb, self._stores.ids(blueprint.template, machine, blueprint.site), networks)
 
+    def _from_images(self) -> FromImages:
+        # Loaded where it is needed: most pools have a template.
+        from ansible_collections.poolwright.virt.plugins.module_utils.providers.vsphere_machines.from_images import FromImages
+
+        if self._images is None:
+            self._images = FromImages(self._vim, self._inventory, self._stores, self._stats)
+        return self._images
+
     def _blueprint(self, pool: PoolTemplate, deadline: Deadline) -> Blueprint:
         with self._lock:
             if pool.name not in self._blueprints:
@@ -122,7 +133,7 @@ class Planner:
         networks = [(self._inventory.network(card.network), card.model) for card in machine.networks]
         if machine.vmware_image is not None:
             site = placement.resolve(self._vim, self._inventory, machine.placement, None)
-            template = self._images.foresee(machine, machine.vmware_image, site, deadline)
+            template = self._from_images().foresee(machine, machine.vmware_image, site, deadline)
         else:
             template = templates.find(self._vim, self._inventory, machine.template, self._machines)
             templates.refuse(pool.name, templates.problems(template, machine))
