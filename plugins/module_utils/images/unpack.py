@@ -21,6 +21,8 @@ from ansible_collections.poolwright.virt.plugins.module_utils.process import fin
 # xz -9 needs 65 MiB to be undone; a file that says it needs more is made to exhaust the host.
 _MOST_MEMORY = 80 * 1024**2
 _STEP = CHUNK // 4
+_ZSTD_MAGIC = b"\x28\xb5\x2f\xfd"
+_SKIPPABLE = b"\x2a\x4d\x18"  # behind a first byte of 0x50 to 0x5f
 _REMEDY = "give the compression it has, or fetch it again and give its checksum"
 
 
@@ -134,7 +136,7 @@ class _Gzip:
             if self._engine.eof:
                 return
             if not more:
-                raise _refused("it is cut off: its compressed data has no end", self._shown, _REMEDY)
+                raise _refused("it is cut off, or something else follows it", self._shown, _REMEDY)
         if not self._members:
             raise _refused("it is not gzip: it is empty", self._shown, _REMEDY)
 
@@ -168,10 +170,10 @@ class _Xz:
             self._out.write(engine.decompress(data, _STEP))
             while not engine.eof and not engine.needs_input:
                 self._out.write(engine.decompress(b"", _STEP))
-        except lzma.LZMAError as exc:
+        except (lzma.LZMAError, MemoryError) as exc:
+            if isinstance(exc, MemoryError) or "memory" in str(exc).lower():
+                raise _refused("it needs more memory to unpack than is allowed", self._shown, "compress it again with xz -9 or less") from exc
             raise _refused(f"it is not xz, or damaged: {exc}", self._shown, _REMEDY) from exc
-        except MemoryError as exc:
-            raise _refused("it needs more memory to unpack than is allowed", self._shown, "compress it again with xz -9 or less") from exc
         if not engine.eof:
             return b""
         self._engine = None
@@ -180,7 +182,7 @@ class _Xz:
 
     def finish(self) -> None:
         if self._engine is not None:
-            raise _refused("it is cut off: its compressed data has no end", self._shown, _REMEDY)
+            raise _refused("it is cut off, or something else follows it", self._shown, _REMEDY)
         if not self._streams:
             raise _refused("it is not xz: it is empty", self._shown, _REMEDY)
 
@@ -195,6 +197,7 @@ class _Zstd:
         self._out = out
         self._shown = shown
         self._failure: BaseException | None = None
+        self._begun = False
         # The thread's end of the pipe: what the tool unpacks is written while more is fed.
         command = [find_tool("setpriv", "util-linux"), "--pdeathsig", "KILL", find_tool("zstd", "zstd"), "-d", "-c", "-q", "--no-progress"]
         # The tool runs beside the download, so it cannot be waited for as others are.
@@ -207,6 +210,11 @@ class _Zstd:
     def write(self, data: memoryview) -> None:
         if self._failure is not None:
             raise self._failure
+        if data and not self._begun:
+            # The tool would also unpack gzip and xz.
+            if bytes(data[:4]) != _ZSTD_MAGIC and bytes(data[1:4]) != _SKIPPABLE:
+                raise _refused("it is not zstd", self._shown, _REMEDY)
+            self._begun = True
         try:
             _pipe(self._process.stdin).write(data)
         except OSError:
@@ -214,6 +222,8 @@ class _Zstd:
             self.finish()
 
     def finish(self) -> None:
+        if not self._begun:
+            raise _refused("it is not zstd: it is empty", self._shown, _REMEDY)
         stdin = _pipe(self._process.stdin)
         with contextlib.suppress(OSError):  # it gave up before it had read all
             stdin.close()
