@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import contextlib
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 from ansible_collections.poolwright.virt.plugins.module_utils.clock import Deadline
@@ -22,7 +22,7 @@ from ansible_collections.poolwright.virt.plugins.module_utils.images.cache impor
 from ansible_collections.poolwright.virt.plugins.module_utils.images.sparse import naming_storage_errors
 from ansible_collections.poolwright.virt.plugins.module_utils.images.store import Entry
 from ansible_collections.poolwright.virt.plugins.module_utils.images.users import Users
-from ansible_collections.poolwright.virt.plugins.module_utils.locks import FileLock
+from ansible_collections.poolwright.virt.plugins.module_utils.locks import FileLock, try_flock
 
 _FRESH_SECONDS = 3600.0
 
@@ -134,31 +134,46 @@ def _unneeded(cache: ImageCache, entry: Entry, max_unused: float) -> Callable[[f
 def _remove(cache: ImageCache, entry: Entry, still_fit: Callable[[float], bool], deadline: Deadline | None) -> bool:
     """:raises Busy: another run works on it, until the deadline, or now where there is none."""
     scratch.make_directories(cache.store.tmp, 0o700)
-    with FileLock(cache.store.lock_path(entry.digest, entry.variant), cache.clock, deadline), scratch.scratch_directory(cache.store.tmp, "age") as directory:
-        record, aside = entry.path + ".json", os.path.join(directory, "record")
-        try:
-            os.rename(record, aside)
-        except FileNotFoundError:
-            if entry.record is not None:
-                return False  # another run was there first
-            aside = entry.path
-        try:
-            if not still_fit(os.stat(aside).st_mtime):
-                _put_back(aside, record)
+    with FileLock(cache.store.lock_path(entry.digest, entry.variant), cache.clock, deadline):
+        if entry.record is None:
+            if os.path.lexists(f"{entry.path}.json") or not still_fit(entry.last_used):
+                return False
+            with contextlib.suppress(FileNotFoundError):
+                os.unlink(entry.path)
+            return True
+        with _without_record(cache, entry) as last_used:
+            if last_used is None or not still_fit(last_used):
                 return False
             os.unlink(entry.path)
-        except FileNotFoundError:
-            return False
-        except OSError:
-            _put_back(aside, record)
-            raise
-        return True
+            return True
 
 
-def _put_back(aside: str, record: str) -> None:
-    # Of an image without a record there is nothing to put back.
-    if aside != record[: -len(".json")]:
-        os.rename(aside, record)
+@contextlib.contextmanager
+def _without_record(cache: ImageCache, entry: Entry) -> Iterator[float | None]:
+    """The time of an image's last use, None where another run has removed it, while its record is aside; it goes back if the image is still there.
+
+    Needs no room: a full disk is when images have to go.
+    """
+    record = f"{entry.path}.json"
+    aside = os.path.join(cache.store.tmp, f".age.{os.path.basename(entry.path)}.{os.getpid()}.part")
+    try:
+        fd = os.open(record, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW)
+    except FileNotFoundError:
+        yield None
+        return
+    try:
+        # What lies aside is swept once nobody holds it.
+        try_flock(fd)
+        os.rename(record, aside)
+        try:
+            yield os.fstat(fd).st_mtime
+        finally:
+            if os.path.lexists(entry.path):
+                os.rename(aside, record)
+            else:
+                os.unlink(aside)
+    finally:
+        os.close(fd)
 
 
 def _tidy(cache: ImageCache, max_unused: float) -> None:
