@@ -47,7 +47,10 @@ def patch(path: Path, offset: int, data: bytes) -> None:
 
 
 def written(data: bytes) -> Maker:
-    return lambda path, bait, qemu: path.write_bytes(data) and None
+    def make(path: Path, bait: Path, qemu: Qemu) -> None:
+        path.write_bytes(data)
+
+    return make
 
 
 def of(format: str, *options: str, size: str = "8M") -> Maker:

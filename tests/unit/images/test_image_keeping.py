@@ -12,7 +12,7 @@ import shutil
 import subprocess
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -441,9 +441,13 @@ def test_pinning_what_is_gone_is_said(cache: ImageCache, clock: Clock, soon: Any
 
 
 @pytest.fixture
-def tight(small_disk: Path) -> Iterator[Callable[[int], None]]:
+def tight(small_disk: Path) -> Callable[[int], None]:
     """The small disk, made larger or smaller: mebibytes."""
-    yield lambda mebibytes: subprocess.run(["mount", "-o", f"remount,size={mebibytes}m", str(small_disk)], check=True) and None
+
+    def resize(mebibytes: int) -> None:
+        subprocess.run(["mount", "-o", f"remount,size={mebibytes}m", str(small_disk)], check=True)
+
+    return resize
 
 
 def test_a_disk_that_is_full_while_converting_is_said_and_works_once_there_is_room(
