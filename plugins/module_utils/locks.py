@@ -101,8 +101,9 @@ class FileLock:
             if not still_named(self._path, fd):
                 os.close(fd)
                 continue
-            os.ftruncate(fd, 0)
-            os.pwrite(fd, json.dumps({"pid": os.getpid(), "since": self._clock.now()}).encode(), 0)
+            with contextlib.suppress(OSError):  # only tells others who it is: on a full disk it is held all the same
+                os.ftruncate(fd, 0)
+                os.pwrite(fd, json.dumps({"pid": os.getpid(), "since": self._clock.now()}).encode(), 0)
             self._fd = fd
             return True
 

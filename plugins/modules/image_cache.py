@@ -10,13 +10,15 @@ module: image_cache
 short_description: Keep images where machines are made from them
 version_added: 0.1.0
 description:
-  - Brings an image to a datastore once, as a disk that machines can use, and keeps it there for all that are made from it later.
+  - Brings an image to a directory of a KVM host, or to a datastore of vSphere, once, and keeps it there for all machines that are made
+    from it later.
   - An image is known by its checksum. A source without one is looked at in each run, and brought again when it has changed.
   - What comes from outside is inspected before anything of it is sent on. It is refused where it names other files, is damaged, or is not
     what it was said to be.
   - Several controllers may work on one datastore. The same image is brought once, and appears only when it is complete. What killed
     runs left is removed by the next one.
-  - The images are in the folder C(poolwright-cache) of the datastore. Nothing else is touched.
+  - With O(path) the images are files below that directory, where overlays stand on them. With O(datastore) they are disks in the folder
+    C(poolwright-cache) of the datastore. Nothing else is touched.
 extends_documentation_fragment:
   - poolwright.virt.attributes
   - poolwright.virt.attributes.action_group
@@ -39,27 +41,38 @@ attributes:
     support: full
     membership:
       - poolwright.virt.all
+      - poolwright.virt.libvirt
       - poolwright.virt.vsphere
 options:
+  path:
+    description:
+      - The directory of the cache, on the host that the module runs on. It is made when it is missing. Exactly one of O(path) and
+        O(datastore) is needed.
+    type: path
   datastore:
     description:
-      - The datastore, by name or inventory path.
+      - The datastore, by name or inventory path, as an alternative to O(path). It needs O(hostname).
     type: str
-    required: true
   state:
     description:
       - V(present) has the image there, and not pinned.
       - V(pinned) has it there, and never removed by O(state=aged).
-      - V(absent) removes it with all its bases, also a pinned one. It is refused while a machine stands on it.
-      - V(aged) marks the images that no machine uses, and removes those marked for longer than O(max_unused). An image that is used in
-        between, is pinned, or has child disks stays.
+      - V(absent) removes it with all its bases, or with all that was converted from it, also a pinned one. It is refused while a machine
+        stands on it.
+      - V(aged) on a datastore marks the images that no machine uses, and removes those marked for longer than O(max_unused). An image that
+        is used in between, is pinned, or has child disks stays.
+      - V(aged) with O(path) removes the images that were last used longer than O(max_unused) ago. An image that is pinned, or that a disk,
+        a domain or a process stands on, stays, and its time begins when it no longer is in use.
     type: str
     choices: [present, pinned, absent, aged]
     default: present
   source:
     description:
-      - Where the image is. An C(http), C(https) or C(file) URL, an absolute path on the host that the module runs on, or what vSphere has
-        already, as C([datastore] path).
+      - Where the image is. An C(http), C(https) or C(file) URL, an absolute path on the host that the module runs on, or with O(datastore)
+        what vSphere has already, as C([datastore] path).
+      - With O(path), a URL or path that ends in a slash is a directory of images, or another host's cache. The image is the one in it that
+        has the O(checksum), by its place in a cache, else by the directory's C(SHA256SUMS) or C(SHA512SUMS).
+      - A transfer over the web that breaks is taken up again from where it broke, if the server can do so and still has the same version.
       - Files that an OVF descriptor refers to are looked for beside it.
     type: str
   checksum:
@@ -67,12 +80,50 @@ options:
       - What the file has to be, as V(sha256:) or V(sha512:) and hexadecimal digits. Of an OVF package it is that of the descriptor; its
         manifest, where there is one, has those of the other files.
       - Not for what is on a datastore.
+      - With O(path), also the URL or absolute path of a file with checksums as C(sha256sum) writes it. The line counts that names the file
+        that O(source) ends in. It is read in each run.
+      - Of a compressed file it is the checksum of the file as it is fetched.
     type: str
   format:
     description:
-      - What the file is. The default goes by the end of the source's name.
+      - What the file is; of a compressed one, what is in it. The default goes by the end of the source's name. A file that is something
+        else is refused.
+      - With O(path), one of V(qcow2), V(raw), V(vmdk) (monolithicSparse or streamOptimized), V(vhdx) and V(vdi).
+      - With O(datastore), any but V(vdi).
     type: str
-    choices: [vmdk, ova, ovf, iso, qcow2, raw, vhdx]
+    choices: [vmdk, ova, ovf, iso, qcow2, raw, vhdx, vdi]
+  compression:
+    description:
+      - How the file is compressed. It is unpacked while it comes. The default goes by the end of the source's name (C(.gz), C(.xz),
+        C(.zst)).
+      - Only with O(path).
+    type: str
+    choices: [none, gzip, xz, zstd]
+  convert_to:
+    description:
+      - Have the image in this format. It is converted once, and kept beside the file that came under the same digest.
+      - Only with O(path).
+    type: str
+    choices: [qcow2, raw]
+  max_size_gb:
+    description:
+      - The most GiB that the image's disk may have, and that a compressed file may become. A larger one is refused.
+      - Only with O(path).
+    type: float
+    default: 1024
+  disk_directories:
+    description:
+      - Directories where disks may stand on images, with all below them. O(state=aged) and O(state=absent) look there.
+      - The default is the directory that O(path) is in.
+      - Only with O(path).
+    type: list
+    elements: path
+  uri:
+    description:
+      - The libvirt whose domains' disks may stand on images. O(state=aged) and O(state=absent) ask it, and fail where it does not answer.
+      - The default is C(qemu:///system) where a libvirt daemon serves this host. An empty one asks none.
+      - Only with O(path).
+    type: str
   disk_type:
     description:
       - How the bits lie in a V(vmdk) or V(raw) file. The default goes by the header of the file, and one that says otherwise is refused.
@@ -91,7 +142,7 @@ options:
     type: float
   max_unused:
     description:
-      - For O(state=aged), how long an image may be marked as unused, such as V(7d), V(12h), V(30m), or a number of seconds.
+      - For O(state=aged), how long an image may be unused, such as V(7d), V(12h), V(30m), or a number of seconds.
     type: str
     default: 7d
   timeout:
@@ -101,14 +152,37 @@ options:
     default: 3600
 requirements:
   - oslo.utils 7.4 or newer, below 10.1
-  - qemu-img for images in the formats qcow2, vhdx and raw
+  - qemu-img, on a datastore for images in the formats qcow2, vhdx and raw only
+  - zstd for images compressed with it
+  - libvirt-python where a libvirt daemon serves the host, for O(state=aged) and O(state=absent)
 author:
   - poolwright.virt contributors (@poolwright)
 seealso:
   - module: poolwright.virt.datastore_path
+  - module: poolwright.virt.image_cache_info
 """
 
 EXAMPLES = r"""
+- name: Have an image on a KVM host, unpacked and as raw
+  poolwright.virt.image_cache:
+    path: /var/lib/poolwright/images
+    source: https://images.example.com/debian-13.qcow2.xz
+    checksum: https://images.example.com/SHA256SUMS
+    format: qcow2
+    convert_to: raw
+
+- name: Keep an image of a KVM host however long it is unused
+  poolwright.virt.image_cache:
+    path: /var/lib/poolwright/images
+    source: /srv/images/debian-13.qcow2
+    state: pinned
+
+- name: Take from a KVM host's cache what nobody has used for a week
+  poolwright.virt.image_cache:
+    path: /var/lib/poolwright/images
+    state: aged
+    max_unused: 7d
+
 - name: Work on one vCenter
   module_defaults:
     group/poolwright.virt.vsphere:
@@ -151,43 +225,65 @@ EXAMPLES = r"""
 """
 
 RETURN = r"""
+cache:
+  description: The directory of the cache.
+  returned: success, with O(path)
+  type: str
+  sample: /var/lib/poolwright/images
 datastore:
   description: The datastore.
-  returned: success
+  returned: success, with O(datastore)
   type: str
   sample: ssd-1
 path:
-  description: The disk or the ISO image on the datastore. With O(size_gb), the base of that size.
+  description: The image's file, with O(convert_to) the converted one. On a datastore the disk or the ISO image, with O(size_gb) the base of that size.
   returned: when the image is there
   type: str
   sample: '[ssd-1] poolwright-cache/images/sha256-3a7b2f0c9d8e1f6a5b4c3d2e1f0a9b8c7d6e5f4a-qcow2/3a7b2f0c9d8e.20.vmdk'
 datastore_path:
   description: The same as RV(path).
-  returned: when the image is there
+  returned: when the image is there, with O(datastore)
   type: str
   sample: '[ssd-1] poolwright-cache/images/sha256-3a7b2f0c9d8e1f6a5b4c3d2e1f0a9b8c7d6e5f4a-qcow2/3a7b2f0c9d8e.20.vmdk'
 digest:
-  description: What the image is known by. Of an OVF package it is of all its files. Empty for what was copied from a datastore.
+  description:
+    - What the image is known by, the checksum of the file as it came. Of an OVF package it is of all its files. Empty for what was copied
+      from a datastore.
   returned: when the image is there
   type: str
   sample: sha256:3a7b2f0c9d8e1f6a5b4c3d2e1f0a9b8c7d6e5f4a3b2c1d0e9f8a7b6c5d4e3f2a
 format:
-  description: What the file was.
+  description: What the file was. With O(path), what the file is.
   returned: when the image is there
   type: str
   sample: qcow2
+converted_from:
+  description: What the file was before it was converted. None for one that is as it came.
+  returned: when the image is there, with O(path)
+  type: str
+  sample: vmdk
+compression:
+  description: How the file was compressed when it came, V(none) for not.
+  returned: when the image is there, with O(path)
+  type: str
+  sample: xz
+fetched:
+  description: When it came, in UTC.
+  returned: when the image is there, with O(path)
+  type: str
+  sample: '2026-01-31T12:00:00Z'
 disk_type:
   description: How the bits reached the datastore. Empty for ISO images.
-  returned: when the image is there
+  returned: when the image is there, with O(datastore)
   type: str
   sample: streamOptimized
 adapter_type:
   description: The controller that the disk is for. Empty for ISO images.
-  returned: when the image is there
+  returned: when the image is there, with O(datastore)
   type: str
   sample: lsiLogic
 size:
-  description: Bytes of the file that was fetched.
+  description: Bytes of the file that was fetched. With O(path), of the file at RV(path).
   returned: when the image is there
   type: int
   sample: 412090368
@@ -212,20 +308,26 @@ last_used:
   type: str
   sample: '2026-01-31T12:00:00Z'
 removed:
-  description: Images that were removed, by their folders. In check mode, those that would be.
-  returned: O(state=aged)
+  description: Images that were removed, by their paths or folders. In check mode, those that would be.
+  returned: O(state=aged), and O(state=absent) with O(path)
   type: list
   elements: str
   sample: ['[ssd-1] poolwright-cache/images/sha256-3a7b2f0c9d8e1f6a5b4c3d2e1f0a9b8c7d6e5f4a-qcow2']
+kept:
+  description: Images that were kept, each with the reason.
+  returned: O(state=aged) with O(path)
+  type: dict
+  sample:
+    /var/lib/poolwright/images/sha256/3a7b2f0c9d8e1f6a5b4c3d2e1f0a9b8c7d6e5f4a3b2c1d0e9f8a7b6c5d4e3f2a.qcow2: in use by domain web-1
 marked:
   description: Images that were marked as unused.
-  returned: O(state=aged)
+  returned: O(state=aged) with O(datastore)
   type: list
   elements: str
   sample: []
 cleared:
   description: Images whose marks were taken away, as they are used or pinned.
-  returned: O(state=aged)
+  returned: O(state=aged) with O(datastore)
   type: list
   elements: str
   sample: []
@@ -256,6 +358,7 @@ failure:
 from ansible.module_utils.basic import AnsibleModule
 
 from ansible_collections.poolwright.virt.plugins.module_utils.argspec import vsphere_options
+from ansible_collections.poolwright.virt.plugins.module_utils.libvirt.image_requests import keep_files
 from ansible_collections.poolwright.virt.plugins.module_utils.runner import run_module
 from ansible_collections.poolwright.virt.plugins.module_utils.vsphere.images.request import keep_images
 
@@ -264,21 +367,30 @@ def main() -> None:
     module = AnsibleModule(
         argument_spec={
             **vsphere_options(),
-            "datastore": {"type": "str", "required": True},
+            "path": {"type": "path"},
+            "datastore": {"type": "str"},
             "state": {"type": "str", "choices": ["present", "pinned", "absent", "aged"], "default": "present"},
             "source": {"type": "str"},
             "checksum": {"type": "str"},
-            "format": {"type": "str", "choices": ["vmdk", "ova", "ovf", "iso", "qcow2", "raw", "vhdx"]},
+            "format": {"type": "str", "choices": ["vmdk", "ova", "ovf", "iso", "qcow2", "raw", "vhdx", "vdi"]},
+            "compression": {"type": "str", "choices": ["none", "gzip", "xz", "zstd"]},
+            "convert_to": {"type": "str", "choices": ["qcow2", "raw"]},
             "disk_type": {"type": "str", "choices": ["sparse", "preallocated", "thin", "thick", "eagerZeroedThick", "streamOptimized"]},
             "adapter_type": {"type": "str", "choices": ["lsiLogic", "lsiLogicsas", "busLogic", "paraVirtual", "ide"]},
             "size_gb": {"type": "float"},
+            "max_size_gb": {"type": "float", "default": 1024},
+            "disk_directories": {"type": "list", "elements": "path"},
+            "uri": {"type": "str"},
             "max_unused": {"type": "str", "default": "7d"},
             "timeout": {"type": "float", "default": 3600},
         },
         required_if=[("state", state, ["source"]) for state in ("present", "pinned", "absent")],
+        required_one_of=[("path", "datastore")],
+        mutually_exclusive=[("path", "datastore")],
         supports_check_mode=True,
     )
-    run_module(module, lambda cancel: keep_images(module.params, module.check_mode, cancel))
+    keep = keep_files if module.params["path"] is not None else keep_images
+    run_module(module, lambda cancel: keep(module.params, module.check_mode, cancel))
 
 
 if __name__ == "__main__":

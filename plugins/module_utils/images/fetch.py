@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
-import http.client
 import os
 import stat
 from collections.abc import Callable
@@ -16,12 +15,16 @@ from dataclasses import dataclass
 
 from ansible_collections.poolwright.virt.plugins.module_utils.clock import Clock, Deadline
 from ansible_collections.poolwright.virt.plugins.module_utils.errors import ImageRefused, NotFound, TransferFailed
+from ansible_collections.poolwright.virt.plugins.module_utils.images.download import ChangedMeanwhile, Download
+from ansible_collections.poolwright.virt.plugins.module_utils.images.sizes import MAX_UNPACKED_SIZE
 from ansible_collections.poolwright.virt.plugins.module_utils.images.source import ImageSource
-from ansible_collections.poolwright.virt.plugins.module_utils.images.sparse import CHUNK, SparseWriter, check_space, naming_storage_errors
+from ansible_collections.poolwright.virt.plugins.module_utils.images.sparse import CHUNK, NullWriter, SparseWriter, Writer, check_space, naming_storage_errors
+from ansible_collections.poolwright.virt.plugins.module_utils.images.unpack import Unpacker
 from ansible_collections.poolwright.virt.plugins.module_utils.images.web import Answer, Validators, open_url
 
 # A change within the tick of a file system's clock leaves the times as they were.
 _TICK_SECONDS = 0.1
+_ROUNDS = 3
 
 
 @dataclass(frozen=True)
@@ -41,31 +44,61 @@ class FileIdentity:
 
 @dataclass(frozen=True)
 class Received:
-    """What arrived: ``digest`` is ``<algorithm>:<hex>`` of all of it, ``size`` its bytes."""
+    """What arrived: ``digest`` is ``<algorithm>:<hex>`` of all of it, ``size`` its bytes, ``stored`` those of what was kept of it, unpacked."""
 
     digest: str
     size: int
     validators: Validators = Validators()
     identity: FileIdentity | None = None
+    stored: int = -1
 
 
-def fetch(source: ImageSource, fd: int, directory: str, deadline: Deadline, *, known: Validators | None = None, validate_certs: bool = True) -> Received | None:
-    """Write a source's bytes into the empty file ``fd``; None where the server says that the ``known`` version is current.
+@dataclass(frozen=True)
+class _Sink:
+    """Where the bytes go: the file, below 0 for nowhere, the directory it is in, and how many it may get when they are unpacked."""
+
+    fd: int
+    directory: str
+    most: int
+
+
+def fetch(
+    source: ImageSource,
+    fd: int,
+    directory: str,
+    deadline: Deadline,
+    *,
+    known: Validators | None = None,
+    validate_certs: bool = True,
+    max_unpacked_size: int = MAX_UNPACKED_SIZE,
+) -> Received | None:
+    """Write a source's bytes, unpacked, into the empty file ``fd``; None where the server says that the ``known`` version is current.
 
     The file is sparse where the image has zeros. Its contents are not to be trusted before digest and format are checked.
 
     :param directory: where that file is, for the free space.
     :raises NotFound, AuthenticationFailed, TransferFailed: the source cannot be read; ``transient`` says whether trying again may help.
+    :param max_unpacked_size: bytes that a compressed file may become.
+    :raises ImageRefused: a compressed file is not what it was said to be, damaged, or becomes too large.
     :raises InsufficientResources: the image does not fit, known beforehand where its size is.
     :raises DeadlineExceeded: looked at after every chunk.
     """
+    sink = _Sink(fd, directory, max_unpacked_size)
     if not source.is_remote:
-        return _fetch_file(source, fd, directory, deadline)
+        return _fetch_file(source, sink, deadline)
     answer = open_url(source.source, deadline.remaining, known=known, validate_certs=validate_certs)
+    return None if answer is None else _receive(source, answer, sink, deadline, validate_certs)
+
+
+def measure(source: ImageSource, deadline: Deadline, *, validate_certs: bool = True, max_unpacked_size: int = MAX_UNPACKED_SIZE) -> str:
+    """The digest that ``fetch`` would tell, keeping nothing; raises the same."""
+    sink = _Sink(-1, "", max_unpacked_size)
+    if not source.is_remote:
+        return _fetch_file(source, sink, deadline).digest
+    answer = open_url(source.source, deadline.remaining, validate_certs=validate_certs)
     if answer is None:
-        return None
-    with contextlib.closing(answer.stream):
-        return _receive(source, answer, fd, directory, deadline)
+        raise TransferFailed("the server says that the image has not changed, though nothing was asked about that", obj=str(source), phase="fetch")
+    return _receive(source, answer, sink, deadline, validate_certs).digest
 
 
 def identity_of(source: ImageSource) -> FileIdentity | None:
@@ -76,24 +109,27 @@ def identity_of(source: ImageSource) -> FileIdentity | None:
         return None
 
 
-def _receive(source: ImageSource, answer: Answer, fd: int, directory: str, deadline: Deadline) -> Received:
-    shown = str(source)
-    if answer.size is not None:
-        check_space(directory, answer.size, "fetch")
+def _receive(source: ImageSource, answer: Answer, sink: _Sink, deadline: Deadline, validate_certs: bool) -> Received:
+    """All of a file on the web. Where it changes half-way it is begun anew, ``_ROUNDS`` times."""
+    download = Download(source, answer, deadline, validate_certs=validate_certs)
+    try:
+        for remaining in reversed(range(_ROUNDS)):
+            if download.size is not None and sink.fd >= 0:
+                check_space(sink.directory, download.size, "fetch")
+            try:
+                digest, size, kept = _pump(download.read_into, sink, source, deadline)
+                return Received(digest, size, download.validators, stored=kept)
+            except ChangedMeanwhile as exc:
+                if not remaining:
+                    raise TransferFailed(str(exc), obj=str(source), phase="fetch", hint="try again later") from exc
+                if sink.fd >= 0:
+                    os.ftruncate(sink.fd, 0)
+        raise AssertionError("the last round returns or raises")
+    finally:
+        download.close()
 
-    def read_into(view: memoryview) -> int:
-        try:
-            return answer.stream.readinto(view)
-        except (OSError, http.client.HTTPException) as exc:
-            raise TransferFailed(f"the connection broke: {type(exc).__name__}", obj=shown, phase="fetch") from exc
 
-    digest, size = _pump(read_into, fd, source.algorithm, deadline, shown)
-    if answer.size is not None and size != answer.size:
-        raise TransferFailed(f"the connection ended after {size} of {answer.size} bytes", obj=shown, phase="fetch")
-    return Received(digest, size, answer.validators)
-
-
-def _fetch_file(source: ImageSource, fd: int, directory: str, deadline: Deadline) -> Received:
+def _fetch_file(source: ImageSource, sink: _Sink, deadline: Deadline) -> Received:
     shown = str(source)
     try:
         # Not blocking: a FIFO would wait for its writer.
@@ -108,7 +144,8 @@ def _fetch_file(source: ImageSource, fd: int, directory: str, deadline: Deadline
         before = os.fstat(origin)
         if not stat.S_ISREG(before.st_mode):
             raise ImageRefused("it is not a regular file", obj=shown, phase="fetch", hint="give a file that holds the image")
-        check_space(directory, min(before.st_size, before.st_blocks * 512), "fetch")
+        if sink.fd >= 0:
+            check_space(sink.directory, min(before.st_size, before.st_blocks * 512), "fetch")
         _let_settle(before, deadline.clock)
 
         def read_into(view: memoryview) -> int:
@@ -117,13 +154,13 @@ def _fetch_file(source: ImageSource, fd: int, directory: str, deadline: Deadline
             except OSError as exc:
                 raise TransferFailed(f"it cannot be read: {exc.strerror}", obj=shown, phase="fetch") from exc
 
-        digest, size = _pump(read_into, fd, source.algorithm, deadline, shown)
+        digest, size, kept = _pump(read_into, sink, source, deadline)
         identity = FileIdentity.of(os.fstat(origin))
     finally:
         os.close(origin)
     if identity != FileIdentity.of(before):
         raise TransferFailed("the file changed while it was read", obj=shown, phase="fetch", hint="wait until whatever writes it is done")
-    return Received(digest, size, identity=identity)
+    return Received(digest, size, identity=identity, stored=kept)
 
 
 def _let_settle(found: os.stat_result, clock: Clock) -> None:
@@ -131,21 +168,30 @@ def _let_settle(found: os.stat_result, clock: Clock) -> None:
         clock.sleep(_TICK_SECONDS)
 
 
-def _pump(read_into: Callable[[memoryview], int], fd: int, algorithm: str, deadline: Deadline, shown: str) -> tuple[str, int]:
-    """Move everything, and return digest and size."""
-    hasher = hashlib.new(algorithm)
-    writer = SparseWriter(fd)
+def _pump(read_into: Callable[[memoryview], int], sink: _Sink, source: ImageSource, deadline: Deadline) -> tuple[str, int, int]:
+    """Move everything; returns the digest and the bytes of what came, and the bytes of what was kept."""
+    shown = str(source)
+    hasher = hashlib.new(source.algorithm)
+    writer: Writer = SparseWriter(sink.fd) if sink.fd >= 0 else NullWriter()
     buffer = bytearray(CHUNK)
     view = memoryview(buffer)
-    with naming_storage_errors(shown, "fetch"):
+    size = 0
+    with naming_storage_errors(shown, "fetch"), contextlib.ExitStack() as stack:
+        unpacker = stack.enter_context(Unpacker(writer, source.compression, sink.most, shown)) if source.compression else None
         while True:
             filled = _fill(read_into, view)
             hasher.update(view[:filled])
-            writer.write(buffer, filled)
+            size += filled
+            if unpacker is not None:
+                unpacker.write(view[:filled])
+            else:
+                writer.write(buffer, filled)
             if filled < CHUNK:
                 break
             deadline.check("the transfer", obj=shown, phase="fetch", hint="the image is large or the source slow: allow more time")
-        return f"{algorithm}:{hasher.hexdigest()}", writer.finish()
+        if unpacker is not None:
+            unpacker.finish()
+        return f"{source.algorithm}:{hasher.hexdigest()}", size, writer.finish()
 
 
 def _fill(read_into: Callable[[memoryview], int], view: memoryview) -> int:

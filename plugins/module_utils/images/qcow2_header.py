@@ -20,6 +20,8 @@ _HEADER_LENGTH_AT = 100
 HEADER_BYTES = 104
 _MAGIC = b"QFI\xfb"
 _CORRUPT = 1 << 1
+_PLAIN = 1 << 0 | _CORRUPT | 1 << 3 | 1 << 4  # dirty, corrupt, compression type, extended L2; 1 << 2 is an external data file
+_EXTENDED_L2 = 1 << 4  # entries of 16 bytes instead of 8
 _MOST_SNAPSHOTS = 256  # qemu-img lists forged ones by the ten thousand, for seconds
 _SNAPSHOT_BYTES = 40
 
@@ -39,6 +41,12 @@ class Qcow2Header:
     snapshots_offset: int
     incompatible: int
     header_length: int
+    version: int = 3
+
+    @property
+    def plain_features(self) -> bool:
+        """Whether all that a reader must know to read it is known here, and nothing of it leads to another file."""
+        return self.version in (2, 3) and not self.incompatible & ~_PLAIN
 
     @property
     def cluster_size(self) -> int:
@@ -55,7 +63,7 @@ class Qcow2Header:
             found.append("it is marked as corrupt")
         if self.header_length < 72 or self.header_length > self.cluster_size:
             found.append("its header has an impossible length")
-        covered = self.cluster_size * (self.cluster_size // 8)
+        covered = self.cluster_size * (self.cluster_size // (16 if self.incompatible & _EXTENDED_L2 else 8))
         if self.l1_entries < -(-self.virtual_size // covered):
             found.append("its L1 table is too small for its virtual size")
         if self.snapshots > _MOST_SNAPSHOTS:
@@ -91,4 +99,5 @@ def parse(head: bytes) -> Qcow2Header | None:
         snapshots_offset=snapshots_at,
         incompatible=_FEATURES.unpack_from(head, _FEATURES_AT)[0] if modern else 0,
         header_length=struct.unpack_from(">I", head, _HEADER_LENGTH_AT)[0] if modern else 72,
+        version=version,
     )

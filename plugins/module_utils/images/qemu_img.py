@@ -27,7 +27,7 @@ _LEAKS_ONLY = 3  # the status of qemu-img check
 
 @dataclass(frozen=True)
 class ImageInfo:
-    """What ``qemu-img info`` says, sizes in bytes; the names are empty where there is none."""
+    """What ``qemu-img info`` says, sizes in bytes; the names are empty where there is none. ``extents`` are a VMDK's files, itself included."""
 
     format: str
     virtual_size: int
@@ -35,6 +35,7 @@ class ImageInfo:
     data_file: str = ""
     encrypted: bool = False
     corrupt: bool = False
+    extents: tuple[str, ...] = ()
 
 
 def info(path: str, format: str, deadline: Deadline) -> ImageInfo:
@@ -51,6 +52,7 @@ def info(path: str, format: str, deadline: Deadline) -> ImageInfo:
         data_file=str(specific.get("data-file") or ""),
         encrypted=bool(said.get("encrypted", False)),
         corrupt=bool(specific.get("corrupt", False)),
+        extents=tuple(str(extent.get("filename", "")) for extent in specific.get("extents", [])),
     )
 
 

@@ -19,7 +19,8 @@ from ansible_collections.poolwright.virt.plugins.module_utils.images.web import 
 class ImageRecord:
     """Facts about a cached image, sizes in bytes, ``fetched_at`` in seconds since the epoch, ``source`` without credentials.
 
-    ``rules`` is the version of the inspection it has passed. When it was last used is the record file's own mtime.
+    ``rules`` is the version of the inspection it has passed; ``converted_from`` the format it had, "" where it is as it came; ``compression``
+    what was undone when it came. ``digest`` is always of the file as it came. When it was last used is the record file's own mtime.
     """
 
     digest: str
@@ -31,6 +32,8 @@ class ImageRecord:
     checked: bool
     fetched_at: float
     rules: int
+    converted_from: str = ""
+    compression: str = ""
 
     def dump(self) -> bytes:
         return _dump(asdict(self))
@@ -50,6 +53,8 @@ class ImageRecord:
                 checked=bool(said["checked"]),
                 fetched_at=float(said["fetched_at"]),
                 rules=int(said["rules"]),
+                converted_from=str(said.get("converted_from", "")),
+                compression=str(said.get("compression", "")),
             )
         except (ValueError, KeyError, TypeError):
             return None

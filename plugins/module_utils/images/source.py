@@ -8,10 +8,13 @@ from __future__ import annotations
 
 import hashlib
 import re
-from dataclasses import dataclass, field
-from urllib.parse import SplitResult, unquote, urlsplit, urlunsplit
+from dataclasses import dataclass, field, replace
+from urllib.parse import SplitResult, quote, unquote, urlsplit, urlunsplit
 
-FORMATS = ("qcow2", "raw")
+FORMATS = ("qcow2", "raw", "vmdk", "vhdx", "vdi")
+TARGETS = ("qcow2", "raw")
+# The compressions that are undone on the way, and how the names of such files end.
+SUFFIXES = {"gzip": "gz", "xz": "xz", "zstd": "zst"}
 DEFAULT_ALGORITHM = "sha256"
 _HEX_LENGTH = {"sha256": 64, "sha512": 128}
 _BROKEN = ("md5", "sha1")
@@ -25,7 +28,9 @@ class ImageSource:
     :ivar source: ``http(s)://`` or ``file://`` URL, or an absolute path on the host that the disks are on. May hold
         credentials: it is left out of ``repr``, and ``str()`` hides them.
     :ivar checksum: ``sha256:<hex>`` or ``sha512:<hex>`` of the file as it is fetched; None where nobody vouches for it.
-    :ivar format: what the file is said to be, one of ``FORMATS``; never guessed.
+    :ivar format: what the file is said to be, one of ``FORMATS``; never guessed. Of a compressed file, what is in it.
+    :ivar compression: one of ``SUFFIXES``, "" where it is not compressed. The checksum is of the file as it is fetched.
+    :ivar convert_to: one of ``TARGETS``: what machines get in place of the file, "" for the file itself.
 
     The properties expect a source without ``problems()``.
     """
@@ -33,16 +38,30 @@ class ImageSource:
     source: str = field(repr=False)
     checksum: str | None = None
     format: str = "qcow2"
+    compression: str = ""
+    convert_to: str = ""
 
     def __str__(self) -> str:
         return redact(self.source)
 
+    def beside(self, name: str) -> ImageSource:
+        """A file in the directory that this source is; its checksum stays."""
+        if _scheme(self.source):
+            parts = urlsplit(self.source)
+            return replace(self, source=urlunsplit(parts._replace(path=parts.path + quote(name))))
+        return replace(self, source=self.source + name)
+
     def problems(self, where: str = "image") -> list[str]:
         """Every fault of the description, each with its place and remedy; touches nothing."""
+        faults = _source_faults(self.source)
+        vague = not faults and self.checksum is None and self.is_directory
         return [
-            *(f"{where}.source: {fault}" for fault in _source_faults(self.source)),
+            *(f"{where}.source: {fault}" for fault in faults),
+            *([f"{where}.checksum: is missing; {self} is a directory, and the checksum says which image of it"] if vague else []),
             *(f"{where}.checksum: {fault}" for fault in _checksum_faults(self.checksum)),
-            *(f"{where}.format: {fault}" for fault in _format_faults(self.format)),
+            *(f"{where}.format: {fault}" for fault in _faults_of_choice(self.format, FORMATS)),
+            *(f"{where}.compression: {fault}" for fault in _faults_of_choice(self.compression, ("", *SUFFIXES))),
+            *(f"{where}.convert_to: {fault}" for fault in _faults_of_choice(self.convert_to, ("", *TARGETS))),
         ]
 
     @property
@@ -63,6 +82,26 @@ class ImageSource:
     def algorithm(self) -> str:
         """The hash to compute while fetching."""
         return DEFAULT_ALGORITHM if self.digest is None else self.digest.partition(":")[0]
+
+    @property
+    def variant(self) -> str:
+        """How the names of the image's files end: what is in it, after what was undone to get there, such as ``xz.qcow2``."""
+        return f"{SUFFIXES[self.compression]}.{self.format}" if self.compression else self.format
+
+    @property
+    def used_variant(self) -> str:
+        """The same of the file that machines get: with what it was converted to, such as ``vmdk.raw``."""
+        return f"{self.variant}.{self.convert_to}" if self.convert_to and self.convert_to != self.format else self.variant
+
+    @property
+    def name(self) -> str:
+        """The last part of a URL's or a file's path, "" where it ends in a slash."""
+        return (unquote(urlsplit(self.source).path) if _scheme(self.source) else self.source).rpartition("/")[2]
+
+    @property
+    def is_directory(self) -> bool:
+        """Whether it names a place with images, another cache perhaps, out of which the checksum chooses one."""
+        return not self.name
 
     @property
     def key(self) -> str:
@@ -125,5 +164,5 @@ def _checksum_faults(checksum: str | None) -> list[str]:
     return []
 
 
-def _format_faults(name: str) -> list[str]:
-    return [] if name in FORMATS else [f"{name!r} is not one of {', '.join(FORMATS)}"]
+def _faults_of_choice(name: str, choices: tuple[str, ...]) -> list[str]:
+    return [] if name in choices else [f"{name!r} is not one of {', '.join(choice for choice in choices if choice)}"]

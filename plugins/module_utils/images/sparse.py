@@ -11,6 +11,7 @@ import errno
 import fcntl
 import os
 from collections.abc import Iterator
+from typing import Protocol
 
 from ansible_collections.poolwright.virt.plugins.module_utils.clock import Deadline
 from ansible_collections.poolwright.virt.plugins.module_utils.errors import InsufficientResources, OperationFailed
@@ -42,6 +43,29 @@ def check_space(directory: str, needed: int, phase: str) -> None:
     free = stat.f_bavail * stat.f_frsize
     if needed > free:
         raise InsufficientResources(f"{needed} bytes are needed and {free} are free", obj=directory, phase=phase, hint=_ROOM)
+
+
+class Writer(Protocol):
+    """Takes a stream chunk by chunk."""
+
+    def write(self, buffer: bytearray, length: int) -> None:
+        """Append ``buffer[:length]``."""
+
+    def finish(self) -> int:
+        """Bytes written in all."""
+
+
+class NullWriter:
+    """Keeps nothing but the count."""
+
+    def __init__(self) -> None:
+        self.position = 0
+
+    def write(self, buffer: bytearray, length: int) -> None:
+        self.position += length
+
+    def finish(self) -> int:
+        return self.position
 
 
 class SparseWriter:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import base64
 import http.client
+import re
 import ssl
 import urllib.error
 import urllib.request
@@ -21,6 +22,8 @@ from ansible_collections.poolwright.virt.plugins.module_utils.images.source impo
 # How long a server may be silent, whatever time the whole transfer has.
 SILENCE_SECONDS = 30.0
 _TRY_AGAIN = (408, 425, 429)
+_RANGE = re.compile(r"bytes (\d{1,18})-(\d{1,18})/(\d{1,18})")
+_RANGE_HINT = "its ranges cannot be relied on: use another server"
 _CERTIFICATE_HINT = "install the server's CA on the target host, or name it in SSL_CERT_FILE"
 
 
@@ -34,14 +37,20 @@ class Validators:
     def __bool__(self) -> bool:
         return bool(self.etag or self.last_modified)
 
+    @property
+    def condition(self) -> str:
+        """What makes a server send the rest of this very version only; "" where it said nothing that is exact enough."""
+        return self.last_modified if self.etag.startswith("W/") or not self.etag else self.etag
+
 
 @dataclass(frozen=True)
 class Answer:
-    """An open response: ``size`` in bytes, None where the server does not say."""
+    """An open response: ``size`` of the whole file in bytes, None where the server does not say; its bytes begin at ``start``."""
 
     stream: http.client.HTTPResponse
     size: int | None
     validators: Validators
+    start: int = 0
 
 
 class _KeepSecure(urllib.request.HTTPRedirectHandler):
@@ -55,17 +64,21 @@ class _KeepSecure(urllib.request.HTTPRedirectHandler):
         return super().redirect_request(req, fp, code, msg, headers, newurl)
 
 
-def open_url(url: str, timeout: float, *, known: Validators | None = None, validate_certs: bool = True) -> Answer | None:
+def open_url(
+    url: str, timeout: float, *, known: Validators | None = None, validate_certs: bool = True, start: int = 0, version: Validators | None = None
+) -> Answer | None:
     """Open ``url`` for reading; None where the server says that the version with the ``known`` validators is still current.
 
     :param timeout: seconds the server may be silent, at most ``SILENCE_SECONDS``.
+    :param start: ask for the bytes from there on. A server may send all in their place: see the answer's ``start``.
+    :param version: with ``start``, of this version only.
     :raises NotFound: the server has no such file.
     :raises AuthenticationFailed: it wants (other) credentials.
     :raises TransferFailed: anything else; ``transient`` where trying again may help.
     """
     shown = redact(url)
     try:
-        response = _opener(validate_certs).open(_request(url, known), timeout=min(timeout, SILENCE_SECONDS))
+        response = _opener(validate_certs).open(_request(url, known, start, version), timeout=min(timeout, SILENCE_SECONDS))
     except urllib.error.HTTPError as exc:
         exc.close()
         if exc.code == 304 and known:
@@ -76,8 +89,16 @@ def open_url(url: str, timeout: float, *, known: Validators | None = None, valid
     except (OSError, http.client.HTTPException, ValueError) as exc:
         raise _unreachable(shown, exc) from None
     length = response.headers.get("Content-Length", "")
+    size = int(length) if length.isdigit() else None
     validators = Validators(response.headers.get("ETag", ""), response.headers.get("Last-Modified", ""))
-    return Answer(response, int(length) if length.isdigit() else None, validators)
+    if response.status != 206:
+        return Answer(response, size, validators)
+    match = _RANGE.fullmatch(response.headers.get("Content-Range", ""))
+    first, last, whole = (int(number) for number in match.groups()) if match is not None else (-1, 0, 0)
+    if first != start or last + 1 != whole or size not in (None, whole - start):
+        response.close()
+        raise _failed(shown, f"the server was asked for the bytes from {start} on, and answered with others", transient=False, hint=_RANGE_HINT)
+    return Answer(response, whole, validators, start)
 
 
 def _opener(validate_certs: bool) -> urllib.request.OpenerDirector:
@@ -100,7 +121,7 @@ def _opener(validate_certs: bool) -> urllib.request.OpenerDirector:
     return opener
 
 
-def _request(url: str, known: Validators | None) -> urllib.request.Request:
+def _request(url: str, known: Validators | None, start: int, version: Validators | None) -> urllib.request.Request:
     parts = urlsplit(url)
     user, at, host = parts.netloc.rpartition("@")
     # Sources are checked to be http(s), and the opener knows nothing else.
@@ -113,6 +134,10 @@ def _request(url: str, known: Validators | None) -> urllib.request.Request:
         # Unredirected: not for the host that a redirection leads to.
         secret = base64.b64encode(":".join(unquote(part) for part in user.split(":", 1)).encode())
         request.add_unredirected_header("Authorization", f"Basic {secret.decode()}")
+    if start:
+        request.add_header("Range", f"bytes={start}-")
+        if version is not None and version.condition:
+            request.add_header("If-Range", version.condition)
     if known is not None and known.etag:
         request.add_header("If-None-Match", known.etag)
     if known is not None and known.last_modified:

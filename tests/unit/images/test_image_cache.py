@@ -27,7 +27,7 @@ from ansible_collections.poolwright.virt.plugins.module_utils.errors import (
     OperationFailed,
     TransferFailed,
 )
-from ansible_collections.poolwright.virt.plugins.module_utils.images import cache as cache_module
+from ansible_collections.poolwright.virt.plugins.module_utils.images import inspect as inspection
 from ansible_collections.poolwright.virt.plugins.module_utils.images.cache import CachedImage, ImageCache
 from ansible_collections.poolwright.virt.plugins.module_utils.images.inspect import RULES_VERSION
 from ansible_collections.poolwright.virt.plugins.module_utils.images.source import ImageSource
@@ -214,7 +214,7 @@ def test_new_rules_look_at_a_cached_image_again_without_fetching_it(
 ) -> None:
     source = ImageSource(web.add("/disk", raw_image.read_bytes()), sha256(raw_image), "raw")
     image = cache.ensure(source, soon)
-    monkeypatch.setattr(cache_module, "RULES_VERSION", RULES_VERSION + 1)
+    monkeypatch.setattr(inspection, "RULES_VERSION", RULES_VERSION + 1)
     assert cache.lookup(source) is None
     assert cache.ensure(source, soon) == image == cache.lookup(source)
     assert web.downloads("/disk") == 1

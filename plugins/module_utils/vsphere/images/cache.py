@@ -17,7 +17,7 @@ from typing import Callable
 
 from ansible_collections.poolwright.virt.plugins.module_utils.clock import Clock, Deadline
 from ansible_collections.poolwright.virt.plugins.module_utils.errors import Busy, Cancelled, InsufficientResources, InvalidSpec, OperationFailed, VirtError
-from ansible_collections.poolwright.virt.plugins.module_utils.images.inspect import MAX_VIRTUAL_SIZE
+from ansible_collections.poolwright.virt.plugins.module_utils.images.sizes import MAX_VIRTUAL_SIZE
 from ansible_collections.poolwright.virt.plugins.module_utils.stats import Stats
 from ansible_collections.poolwright.virt.plugins.module_utils.vsphere import disks, files
 from ansible_collections.poolwright.virt.plugins.module_utils.vsphere.datastore_path import DatastorePath

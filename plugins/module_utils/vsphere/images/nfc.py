@@ -24,11 +24,11 @@ from ansible_collections.poolwright.virt.plugins.module_utils.errors import (
     TransferFailed,
     VirtError,
 )
+from ansible_collections.poolwright.virt.plugins.module_utils.images.window import Window
 from ansible_collections.poolwright.virt.plugins.module_utils.stats import Stats
 from ansible_collections.poolwright.virt.plugins.module_utils.vsphere.binding import library
 from ansible_collections.poolwright.virt.plugins.module_utils.vsphere.faults import Fault, ObjectGone
 from ansible_collections.poolwright.virt.plugins.module_utils.vsphere.files import Site
-from ansible_collections.poolwright.virt.plugins.module_utils.vsphere.images.window import Window
 from ansible_collections.poolwright.virt.plugins.module_utils.vsphere.transport import Transport
 
 PHASE = "import"

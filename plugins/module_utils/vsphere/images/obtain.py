@@ -16,15 +16,16 @@ from urllib.parse import quote, unquote, urlsplit, urlunsplit
 
 from ansible_collections.poolwright.virt.plugins.module_utils.clock import Deadline
 from ansible_collections.poolwright.virt.plugins.module_utils.errors import ChecksumMismatch, ImageRefused, NotFound
-from ansible_collections.poolwright.virt.plugins.module_utils.images import qemu_img
+from ansible_collections.poolwright.virt.plugins.module_utils.images import qemu_img, vmdk
 from ansible_collections.poolwright.virt.plugins.module_utils.images.fetch import Received, fetch
 from ansible_collections.poolwright.virt.plugins.module_utils.images.formats import detect_in
-from ansible_collections.poolwright.virt.plugins.module_utils.images.inspect import MAX_VIRTUAL_SIZE, inspect_file
+from ansible_collections.poolwright.virt.plugins.module_utils.images.inspect import inspect_file
+from ansible_collections.poolwright.virt.plugins.module_utils.images.sizes import MAX_VIRTUAL_SIZE
 from ansible_collections.poolwright.virt.plugins.module_utils.images.source import ImageSource
 from ansible_collections.poolwright.virt.plugins.module_utils.images.web import Validators
-from ansible_collections.poolwright.virt.plugins.module_utils.vsphere.images import ovf, vmdk
+from ansible_collections.poolwright.virt.plugins.module_utils.images.window import Window, open_window
+from ansible_collections.poolwright.virt.plugins.module_utils.vsphere.images import ovf
 from ansible_collections.poolwright.virt.plugins.module_utils.vsphere.images.image import VMwareImage
-from ansible_collections.poolwright.virt.plugins.module_utils.vsphere.images.window import Window, open_window
 
 _ISO_AT, _ISO_MAGIC = 16 * 2048 + 1, b"CD001"
 _HARMLESS = (("raw",), ("gpt",), ("mbr",))

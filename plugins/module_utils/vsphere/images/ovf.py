@@ -16,7 +16,7 @@ from xml.etree import ElementTree
 from ansible_collections.poolwright.virt.plugins.module_utils.clock import Deadline
 from ansible_collections.poolwright.virt.plugins.module_utils.errors import ImageRefused
 from ansible_collections.poolwright.virt.plugins.module_utils.images.sparse import CHUNK
-from ansible_collections.poolwright.virt.plugins.module_utils.vsphere.images.window import Window
+from ansible_collections.poolwright.virt.plugins.module_utils.images.window import Window
 
 MOST_DESCRIPTOR = 4 * CHUNK
 """Bytes; a descriptor is text written by a tool."""

@@ -6,13 +6,13 @@
 
 from __future__ import annotations
 
-import re
 import threading
 from collections.abc import Mapping
 from datetime import datetime, timezone
 from typing import Any
 
 from ansible_collections.poolwright.virt.plugins.module_utils.clock import Clock, Deadline
+from ansible_collections.poolwright.virt.plugins.module_utils.durations import seconds_of
 from ansible_collections.poolwright.virt.plugins.module_utils.errors import InvalidSpec, NotFound
 from ansible_collections.poolwright.virt.plugins.module_utils.stats import Stats
 from ansible_collections.poolwright.virt.plugins.module_utils.vsphere.connection import connect
@@ -25,7 +25,7 @@ from ansible_collections.poolwright.virt.plugins.module_utils.vsphere.transfer i
 
 Result = dict[str, Any]
 
-_UNITS = {"": 1, "s": 1, "m": 60, "h": 3600, "d": 86400, "w": 7 * 86400}
+_NOT_HERE = ("convert_to", "compression", "disk_directories", "uri")
 
 
 def keep_images(params: Mapping[str, Any], check_mode: bool, cancel: threading.Event, *, clock: Clock | None = None) -> Result:
@@ -51,10 +51,24 @@ def keep_images(params: Mapping[str, Any], check_mode: bool, cancel: threading.E
     return {**result, "datastore": datastore.name, "stats": stats.as_dict()}
 
 
-def seconds_of(text: str) -> float | None:
-    """``7d``, ``12h``, ``30m``, ``45s``, ``2w``, or seconds; None where it is none of these."""
-    match = re.fullmatch(r"\s*(\d+(?:\.\d+)?)\s*([smhdw]?)\s*", text)
-    return None if match is None else float(match.group(1)) * _UNITS[match.group(2)]
+def list_images(params: Mapping[str, Any], cancel: threading.Event, *, clock: Clock | None = None) -> Result:
+    """What is in the cache of a datastore.
+
+    :raises VirtError: see ``DatastoreImageCache.entries``.
+    """
+    clock = clock or Clock()
+    stats = Stats(clock)
+    if params["timeout"] <= 0:
+        raise InvalidSpec([f"timeout: {params['timeout']} is not above 0"])
+    deadline = Deadline.after(clock, params["timeout"])
+    with connect(params, clock, stats) as vim:
+        inventory = Inventory(vim, params["datacenter"] or "")
+        with stats.phase("look up"):
+            datastore = inventory.datastore(params["datastore"])
+            cache = DatastoreImageCache(vim, inventory, Transfer(Site(vim, inventory), stats=stats, cancel=cancel), clock, stats, cancel=cancel)
+            found = cache.entries(datastore, deadline)
+    images = [_facts(listed, None, listed.entry.pinned, listed.entry.last_used) for listed in found]
+    return {"changed": False, "datastore": datastore.name, "images": images, "stats": stats.as_dict()}
 
 
 def _parse(params: Mapping[str, Any]) -> tuple[VMwareImage | None, float]:
@@ -64,6 +78,7 @@ def _parse(params: Mapping[str, Any]) -> tuple[VMwareImage | None, float]:
         problems.append(f"max_unused: {params['max_unused']!r} is no time such as 7d, 12h or 30m")
     if params["timeout"] <= 0:
         problems.append(f"timeout: {params['timeout']} is not above 0")
+    problems += [f"{name}: is for a cache in a directory; give path in place of datastore" for name in _NOT_HERE if params.get(name)]
     image = None
     if params["state"] != "aged":
         try:

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 
 from ansible_collections.poolwright.virt.plugins.module_utils.clock import Deadline
 from ansible_collections.poolwright.virt.plugins.module_utils.errors import ImageRefused, NotFound, TransferFailed
+from ansible_collections.poolwright.virt.plugins.module_utils.images import vmdk
 from ansible_collections.poolwright.virt.plugins.module_utils.images.fetch import Received, identity_of
 from ansible_collections.poolwright.virt.plugins.module_utils.images.records import SourceRecord
 from ansible_collections.poolwright.virt.plugins.module_utils.images.web import open_url
@@ -20,7 +21,7 @@ from ansible_collections.poolwright.virt.plugins.module_utils.vsphere import fil
 from ansible_collections.poolwright.virt.plugins.module_utils.vsphere.datastore_path import DatastorePath
 from ansible_collections.poolwright.virt.plugins.module_utils.vsphere.faults import FileMissing
 from ansible_collections.poolwright.virt.plugins.module_utils.vsphere.files import FileInfo, Site
-from ansible_collections.poolwright.virt.plugins.module_utils.vsphere.images import obtain, vmdk
+from ansible_collections.poolwright.virt.plugins.module_utils.vsphere.images import obtain
 from ansible_collections.poolwright.virt.plugins.module_utils.vsphere.images.image import VMwareImage
 from ansible_collections.poolwright.virt.plugins.module_utils.vsphere.images.layout import Snapshot, entry_key
 from ansible_collections.poolwright.virt.plugins.module_utils.vsphere.transfer import Transfer

@@ -16,8 +16,8 @@ from hypothesis import strategies as st
 
 from ansible_collections.poolwright.virt.plugins.module_utils.clock import Clock, Deadline
 from ansible_collections.poolwright.virt.plugins.module_utils.errors import ImageRefused
+from ansible_collections.poolwright.virt.plugins.module_utils.images.window import open_window
 from ansible_collections.poolwright.virt.plugins.module_utils.vsphere.images import ovf
-from ansible_collections.poolwright.virt.plugins.module_utils.vsphere.images.window import open_window
 
 NAMESPACES = (
     'xmlns="http://schemas.dmtf.org/ovf/envelope/1" xmlns:ovf="http://schemas.dmtf.org/ovf/envelope/1" '

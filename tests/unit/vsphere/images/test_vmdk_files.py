@@ -15,8 +15,8 @@ import pytest
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
-from ansible_collections.poolwright.virt.plugins.module_utils.vsphere.images import vmdk
-from ansible_collections.poolwright.virt.plugins.module_utils.vsphere.images.window import Window, open_window
+from ansible_collections.poolwright.virt.plugins.module_utils.images import vmdk
+from ansible_collections.poolwright.virt.plugins.module_utils.images.window import Window, open_window
 from ansible_collections.poolwright.virt.tests.unit.images.fixtures import qemu_img
 
 MIB = 1024 * 1024

@@ -10,6 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from ansible_collections.poolwright.virt.plugins.module_utils.durations import seconds_of
 from ansible_collections.poolwright.virt.plugins.module_utils.errors import ImageRefused, InvalidSpec
 from ansible_collections.poolwright.virt.plugins.module_utils.vsphere.datastore_path import DatastorePath
 from ansible_collections.poolwright.virt.plugins.module_utils.vsphere.images.image import (
@@ -24,7 +25,6 @@ from ansible_collections.poolwright.virt.plugins.module_utils.vsphere.images.ima
     size_problems,
 )
 from ansible_collections.poolwright.virt.plugins.module_utils.vsphere.images.layout import entry_key, sized_name, stem_of
-from ansible_collections.poolwright.virt.plugins.module_utils.vsphere.images.request import seconds_of
 
 SUM = "sha256:" + "ab" * 32
 

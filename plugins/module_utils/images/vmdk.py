@@ -14,8 +14,8 @@ import struct
 from array import array
 from dataclasses import dataclass
 
-from ansible_collections.poolwright.virt.plugins.module_utils.images.inspect import MAX_VIRTUAL_SIZE, SECTOR
-from ansible_collections.poolwright.virt.plugins.module_utils.vsphere.images.window import Window
+from ansible_collections.poolwright.virt.plugins.module_utils.images.sizes import MAX_VIRTUAL_SIZE, SECTOR
+from ansible_collections.poolwright.virt.plugins.module_utils.images.window import Window
 
 MAGIC = b"KDMV"
 DESCRIPTOR_MAGIC = b"# Disk DescriptorFile"
@@ -179,19 +179,20 @@ def _walk(file: Window, header: _Header) -> tuple[int, list[str]]:
     if not directory_at or directory_at * SECTOR + tables * 4 > file.size:
         return 0, ["its directory lies beyond the end of the file: it is cut off"]
     used = 0
-    for table in _numbers(file.read_at(directory_at * SECTOR, tables * 4)):
+    for table in numbers(file.read_at(directory_at * SECTOR, tables * 4)):
         if not table:
             continue
         if table * SECTOR + header.entries * 4 > file.size:
             return 0, ["a table lies beyond the end of the file: it is cut off"]
-        places = [place for place in _numbers(file.read_at(table * SECTOR, header.entries * 4)) if place > 1]
+        places = [place for place in numbers(file.read_at(table * SECTOR, header.entries * 4)) if place > 1]
         if places and max(places) >= sectors:
             return 0, ["its tables point beyond the end of the file: it is cut off"]
         used += len(places)
     return min(used * header.grain, header.capacity) * SECTOR, []
 
 
-def _numbers(data: bytes) -> array[int]:
+def numbers(data: bytes) -> array[int]:
+    """Little-endian numbers of 4 bytes each."""
     numbers = array(next(code for code in _PLACES if array(code).itemsize == 4), data)
     if struct.pack("=I", 1) != struct.pack("<I", 1):
         numbers.byteswap()
