@@ -88,27 +88,27 @@ def _piped(argv: Sequence[str], timeout: float, phase: str, obj: str, *, reading
         timer = threading.Timer(timeout, stop)
         timer.start()
         stream = process.stdout if reading else process.stdin
+        broken = False
         try:
-            # A tool that fails closes its end first: what it says about that is worth more than the broken pipe.
-            with contextlib.suppress(BrokenPipeError):
-                if stream is not None:
-                    yield stream
-                    stream.close()
+            if stream is not None:
+                yield stream
+                stream.close()
             status = process.wait()
-        except BaseException:
+        except BaseException as exc:
             _close(stream)
-            process.wait()
-            if not late.is_set():
+            status = process.wait()
+            # A tool that fails closes its end first: what it says about that is worth more than the broken pipe.
+            broken = isinstance(exc, BrokenPipeError) and not reading
+            if not (broken or late.is_set()):
                 raise
-            status = 1
         finally:
             timer.cancel()
             _close(stream)
         if late.is_set():
             raise DeadlineExceeded(f"{argv[0]} ran for more than {timeout:.0f} s and was stopped", obj=obj, phase=phase)
-        if status != 0:
+        if status != 0 or broken:
             errors.seek(0)
-            raise _failed(argv[0], status, errors.read(), phase, obj)
+            raise _failed(argv[0], status, errors.read() or b"it took a part of its input only", phase, obj)
 
 
 def _close(stream: IO[bytes] | None) -> None:

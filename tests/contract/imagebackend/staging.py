@@ -6,6 +6,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import ctypes
 import hashlib
 import os
 import random
@@ -25,9 +27,10 @@ from ansible_collections.poolwright.virt.plugins.module_utils.images.cache impor
 from ansible_collections.poolwright.virt.tests.contract.imagebackend.labs.base import DiskLab, run
 
 MIB = 1024 * 1024
-LONG = 300.0  # seconds: more than anything takes here, in an emulated guest too
-# Into a step, so that a tool is at work: an emulated guest takes longer to start one.
-INSTANT = 0.3 if os.environ.get("POOLWRIGHT_IN_GUEST") == "1" else 0.008
+_PR_SET_CHILD_SUBREAPER = 36  # linux/prctl.h
+LONG = 300.0  # seconds: more than anything takes here, in the guest too
+# Into a step, so that a tool is at work: in the guest one takes longer to start.
+INSTANT = 0.1 if os.environ.get("POOLWRIGHT_IN_GUEST") == "1" else 0.008
 # Where a process can be killed with a difference: before it starts a tool, and at what gives or takes a name.
 _TOOLS = ("subprocess.Popen",)
 _STEPS = (*_TOOLS, "os.rename", "os.link", "os.remove", "os.rmdir", "os.mkdir", "os.chmod", "os.truncate", "fcntl.flock")
@@ -115,9 +118,12 @@ class Another:
     """
 
     def __init__(self, task: Callable[[], Any], step: int, within: float, files: bool) -> None:
+        # What a killed process had started becomes ours, so that it can be waited for.
+        ctypes.CDLL(None).prctl(_PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
         reading, writing = os.pipe()
         self._pid = os.fork()
         if self._pid == 0:
+            os.setpgid(0, 0)
             os.close(reading)
             said = "NothingSaid"
             try:
@@ -137,6 +143,10 @@ class Another:
         with os.fdopen(self._reading, "rb") as stream:
             said = stream.read().decode()
         _pid, status = os.waitpid(self._pid, 0)
+        # A tool that was just being started may not have heard of its parent's death, and then goes on to its end.
+        with contextlib.suppress(ChildProcessError):
+            while True:
+                os.waitpid(-self._pid, 0)
         self.killed = os.WIFSIGNALED(status) and os.WTERMSIG(status) == signal.SIGKILL
         assert self.killed or said.endswith("."), f"the other process ended with status {status}"
         return "Killed" if self.killed else said.rstrip(".")
