@@ -97,7 +97,7 @@ class Lvm(Image):
     def create_from_func(self, func: Callable[[str], None], size: int, deadline: Deadline, *, hint: str = "") -> DiskRecord:
         record = self.plan_from_func(size)
         self._need_free_name(deadline)
-        with makers.maker(deadline.clock) as worker:
+        with makers.maker(self._group.name, deadline.clock) as worker:
             contents = os.path.join(worker.directory, "contents")
             with naming_storage_errors(contents, "disk"):
                 files.write_contents(contents, func, record.size)
@@ -183,7 +183,7 @@ class Lvm(Image):
             raise Busy("there is a snapshot of that name", obj=f"{self._path}@{snapshot}", phase="snapshot", hint="delete it first, or choose another name")
         found = self._owned(volumes)
         tags = [OWNER_TAG, tag("disk", self.name), tag("snapshot", snapshot)]
-        with makers.maker(deadline.clock) as worker, self._copy_of(found, tags, worker, deadline) as copy:
+        with makers.maker(self._group.name, deadline.clock) as worker, self._copy_of(found, tags, worker, deadline) as copy:
             self._group.rename(copy, name, deadline)
 
     def snapshot_list(self, deadline: Deadline) -> list[str]:
@@ -208,7 +208,10 @@ class Lvm(Image):
         disk = _named(volumes, self.name)
         if disk is not None and disk.is_open:
             raise self._in_use()
-        with makers.maker(deadline.clock) as worker, self._copy_of(snapshots[snapshot], self._tags(record), worker, deadline, record.size) as copy:
+        with (
+            makers.maker(self._group.name, deadline.clock) as worker,
+            self._copy_of(snapshots[snapshot], self._tags(record), worker, deadline, record.size) as copy,
+        ):
             # Killed between the two renames, the disk is made again by the next revert.
             dying = worker.dying_name(self.options.clear)
             if disk is not None:
@@ -230,7 +233,10 @@ class Lvm(Image):
         if self._group.pool:
             # A full pool does not fail a write, it lets it wait.
             base.check_room(self, image.allocated if image is not None else needed, self._path, deadline)
-        with makers.maker(deadline.clock) as worker, self._building(worker.new_name(), self.name, record.size, self._tags(record), deadline) as volume:
+        with (
+            makers.maker(self._group.name, deadline.clock) as worker,
+            self._building(worker.new_name(), self.name, record.size, self._tags(record), deadline) as volume,
+        ):
             yield volume
 
     @contextlib.contextmanager
@@ -245,7 +251,7 @@ class Lvm(Image):
                 raise
 
     def _create_from_base(self, record: DiskRecord, image: CachedImage, deadline: Deadline) -> None:
-        if makers.somebody_died():
+        if makers.somebody_died(self._group.name):
             self._sweep(self._group.volumes(deadline), deadline)
         name = _base_name(image.digest)
         try:
@@ -264,7 +270,7 @@ class Lvm(Image):
             except Busy as exc:
                 raise base.taken(self._path) from exc
             return
-        with makers.maker(deadline.clock) as worker:
+        with makers.maker(self._group.name, deadline.clock) as worker:
             volume = worker.new_name()
             with files.naming_final(self._path, self._group.device(volume)):
                 self._group.snapshot(origin, volume, self._tags(record), deadline)
@@ -285,7 +291,11 @@ class Lvm(Image):
         """Once per image, whoever else is making it: the first to rename wins, the others use that one."""
         base.check_room(self, image.allocated, self._path, deadline)
         size, tags = image.virtual_size, [OWNER_TAG, tag("image", image.digest.replace(":", "-"))]
-        with makers.maker(deadline.clock) as worker, contextlib.suppress(Busy), self._building(worker.new_name("base"), name, size, tags, deadline) as volume:
+        with (
+            makers.maker(self._group.name, deadline.clock) as worker,
+            contextlib.suppress(Busy),
+            self._building(worker.new_name("base"), name, size, tags, deadline) as volume,
+        ):
             self._convert(image.path, image.format, volume, deadline)
 
     def _fill_from_image(self, volume: str, image: CachedImage, size: int, deadline: Deadline) -> None:
@@ -329,7 +339,7 @@ class Lvm(Image):
 
     def _discard(self, volume: str, deadline: Deadline) -> None:
         """Take the name away first: a volume that is half wiped is no disk. A dead run's is wiped and removed by the next."""
-        with makers.maker(deadline.clock) as worker:
+        with makers.maker(self._group.name, deadline.clock) as worker:
             dying = worker.dying_name(self.options.clear)
             self._group.rename(volume, dying, deadline)
             size = next((one.size for one in self._group.volumes(deadline) if one.name == dying), 0) if self.options.clear != "none" else 0
@@ -347,10 +357,10 @@ class Lvm(Image):
 
     def _sweep(self, volumes: list[Volume], deadline: Deadline) -> None:
         for volume in volumes:
-            left = makers.leftover(volume.name, deadline.clock) if volume.ours else None
+            left = makers.leftover(self._group.name, volume.name, deadline.clock) if volume.ours else None
             if left is not None:
                 self._wipe_and_remove(volume.name, volume.size, left.how if left.dying else "none", deadline)
-        makers.forget_dead()
+        makers.forget_dead(self._group.name)
 
     # -- looking
 

@@ -29,7 +29,7 @@ from ansible_collections.poolwright.virt.plugins.module_utils.locks import try_f
 RESERVED = "poolwright-"
 _PARENT = "/var/tmp"  # noqa: S108 (what is made in it is looked at before it is used)
 _FOREIGN_SECONDS = 24 * 3600
-_DIRECTORY = re.compile(r"\.volumes\.(\d+-\d+)\.part")
+_DIRECTORY = re.compile(r"\.volumes-[0-9a-f]{8}\.(\d+-\d+)\.part")
 _NAME = re.compile(RESERVED + r"(new|del)-([a-z]+)-([0-9a-f]{8})-(\d+)-(\d+-\d+)")
 
 
@@ -59,34 +59,41 @@ class Leftover:
 
 
 @contextlib.contextmanager
-def maker(clock: Clock) -> Iterator[Maker]:
-    """:raises OperationFailed: there is no directory to lock."""
-    with scratch.scratch_directory(_home(), "volumes") as directory:
+def maker(place: str, clock: Clock) -> Iterator[Maker]:
+    """:param place: the group or pool that volumes are made in, as all who look after it call it.
+
+    :raises OperationFailed: there is no directory to lock.
+    """
+    with scratch.scratch_directory(_home(), _stem(place)) as directory:
         found = _DIRECTORY.fullmatch(os.path.basename(directory))
         serial = "0-0" if found is None else found.group(1)
         yield Maker(directory, f"{_host()}-{int(clock.now())}-{serial}")
 
 
-def somebody_died() -> bool:
+def somebody_died(place: str) -> bool:
     """Whether a maker on this host was killed since the last ``forget_dead``; costs no look at any volume."""
-    home = _home()
-    return any(_is_dead(os.path.join(home, name)) for name in os.listdir(home) if _DIRECTORY.fullmatch(name))
+    home, prefix = _home(), f".{_stem(place)}."
+    return any(_is_dead(os.path.join(home, name)) for name in os.listdir(home) if name.startswith(prefix))
 
 
-def leftover(name: str, clock: Clock) -> Leftover | None:
+def leftover(place: str, name: str, clock: Clock) -> Leftover | None:
     """What a volume's name says, where its maker is dead; None for all others."""
     found = _NAME.fullmatch(name)
     if found is None:
         return None
     state, how, host, since, serial = found.groups()
     here = host == _host()
-    dead = _is_dead(os.path.join(_home(), f".volumes.{serial}.part")) if here else clock.now() - int(since) > _FOREIGN_SECONDS
+    dead = _is_dead(os.path.join(_home(), f".{_stem(place)}.{serial}.part")) if here else clock.now() - int(since) > _FOREIGN_SECONDS
     return Leftover(name, state == "del", how) if dead else None
 
 
-def forget_dead() -> None:
-    """Remove the directories of dead makers, once their volumes are gone from every place that this run looks after."""
-    scratch.sweep(_home(), "volumes")
+def forget_dead(place: str) -> None:
+    """Remove the directories of dead makers, once their volumes are gone from the place."""
+    scratch.sweep(_home(), _stem(place))
+
+
+def _stem(place: str) -> str:
+    return f"volumes-{hashlib.sha256(place.encode()).hexdigest()[:8]}"
 
 
 def _is_dead(directory: str) -> bool:

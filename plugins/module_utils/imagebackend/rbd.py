@@ -95,7 +95,7 @@ class Rbd(Image):
     def create_from_func(self, func: Callable[[str], None], size: int, deadline: Deadline, *, hint: str = "") -> DiskRecord:
         record = self.plan_from_func(size)
         self._need_free_name(deadline)
-        with makers.maker(deadline.clock) as worker:
+        with makers.maker(self.location, deadline.clock) as worker:
             contents = os.path.join(worker.directory, "contents")
             with naming_storage_errors(contents, "disk"):
                 files.write_contents(contents, func, record.size)
@@ -127,7 +127,7 @@ class Rbd(Image):
         if not ours:
             raise base.foreign(self._path)
         self._refuse_watched(deadline)
-        with makers.maker(deadline.clock) as worker:
+        with makers.maker(self.location, deadline.clock) as worker:
             dying = worker.dying_name("image")
             self._rename(self.name, dying, deadline)
             try:
@@ -149,7 +149,7 @@ class Rbd(Image):
         if children:
             names = ", ".join(str(child["image"]) for child in children[:5])
             raise Busy(f"disks still stand on it: {names}", obj=snapshot, phase="remove", hint="flatten or remove them first")
-        with makers.maker(deadline.clock) as worker:
+        with makers.maker(self.location, deadline.clock) as worker:
             dying = worker.dying_name("image")
             self._rename(name, dying, deadline)
             self._remove_whole(dying, deadline)
@@ -222,7 +222,7 @@ class Rbd(Image):
         if needed:
             # A full pool does not fail a write, it lets it wait.
             base.check_room(self, needed, self._path, deadline)
-        with makers.maker(deadline.clock) as worker, self._unfinished(worker.new_name(), deadline) as unfinished:
+        with makers.maker(self.location, deadline.clock) as worker, self._unfinished(worker.new_name(), deadline) as unfinished:
             yield unfinished
             self._become(unfinished, deadline)
 
@@ -238,9 +238,9 @@ class Rbd(Image):
                 raise
 
     def _clone(self, record: DiskRecord, snapshot: str, image: CachedImage, deadline: Deadline) -> None:
-        if makers.somebody_died():
+        if makers.somebody_died(self.location):
             self._sweep(deadline)
-        with makers.maker(deadline.clock) as worker, self._unfinished(worker.new_name(), deadline) as unfinished:
+        with makers.maker(self.location, deadline.clock) as worker, self._unfinished(worker.new_name(), deadline) as unfinished:
             command = [_CLONE_V2, "clone", *_FEATURE_ARGUMENTS, snapshot, self._spec(unfinished)]
             try:
                 self._rados.run(command, self._path, deadline)
@@ -256,7 +256,11 @@ class Rbd(Image):
     def _make_base(self, image: CachedImage, deadline: Deadline) -> None:
         """Once per image, whoever else is making it: the first to rename wins, the others use that one."""
         base.check_room(self, image.allocated, self._path, deadline)
-        with contextlib.suppress(Busy), makers.maker(deadline.clock) as worker, self._unfinished(worker.new_name("base"), deadline) as unfinished:
+        with (
+            contextlib.suppress(Busy),
+            makers.maker(self.location, deadline.clock) as worker,
+            self._unfinished(worker.new_name("base"), deadline) as unfinished,
+        ):
             spec = self._spec(unfinished)
             self._create(unfinished, whole_sectors(image.virtual_size), deadline)
             self._convert(image.path, image.format, unfinished, deadline)
@@ -306,14 +310,14 @@ class Rbd(Image):
     def _sweep(self, deadline: Deadline) -> None:
         busy = False
         for name in self._rados.json(["ls", self.location], self._path, deadline):
-            if makers.leftover(str(name), deadline.clock) is not None:
+            if makers.leftover(self.location, str(name), deadline.clock) is not None:
                 try:
                     self._remove_whole(str(name), deadline)
                 except Busy:
                     # The cluster takes a killed tool for a client that is still there, for half a minute.
                     busy = True
         if not busy:
-            makers.forget_dead()
+            makers.forget_dead(self.location)
 
     # -- looking
 

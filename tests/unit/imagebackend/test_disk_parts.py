@@ -160,17 +160,19 @@ def test_a_damaged_delta_is_said(tmp_path: Path) -> None:
 
 def test_a_volume_of_a_living_maker_or_of_another_host_is_left_alone() -> None:
     clock = InstantClock()
-    with makers.maker(clock) as worker:
+    makers.forget_dead("group")
+    with makers.maker("group", clock) as worker:
         name = worker.new_name()
-        assert makers.leftover(name, clock) is None
-        assert makers.leftover("poolwright-base-abc", clock) is None
-    left = makers.leftover(name, clock)
+        assert makers.leftover("group", name, clock) is None
+        assert makers.leftover("group", "poolwright-base-abc", clock) is None
+        assert not makers.somebody_died("group")
+    left = makers.leftover("group", name, clock)
     assert left is not None
     assert (left.dying, left.how) == (False, "disk")
     elsewhere = f"poolwright-del-zero-00000000-{int(clock.now())}-1-0"
-    assert makers.leftover(elsewhere, clock) is None
+    assert makers.leftover("group", elsewhere, clock) is None
     clock.sleep(25 * 3600)
-    late = makers.leftover(elsewhere, clock)
+    late = makers.leftover("group", elsewhere, clock)
     assert late is not None
     assert (late.dying, late.how) == (True, "zero")
 
