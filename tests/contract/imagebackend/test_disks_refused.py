@@ -127,7 +127,7 @@ def test_a_missing_tool_is_named_with_its_package(site: Site, monkeypatch: pytes
     with pytest.raises(MissingDependency) as caught:
         site.make()
     monkeypatch.undo()
-    assert site.lab.tool in str(caught.value)
+    assert site.lab.package in str(caught.value)
     assert "install" in str(caught.value)
     assert site.volumes() == []
 

@@ -37,7 +37,7 @@ class DiskLab(ABC):
     kept_in_files: ClassVar[bool] = False
     bad_locations: ClassVar[tuple[str, ...]]
     bad_names: ClassVar[tuple[str, ...]] = ()
-    tool: ClassVar[str] = "qemu-img"
+    package: ClassVar[str] = "qemu-utils"
     settle: ClassVar[float] = 0.0
     options: DiskOptions = DiskOptions()
     location: str

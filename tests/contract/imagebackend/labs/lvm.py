@@ -23,7 +23,7 @@ class LvmLab(DiskLab):
     in_guest = True
     bad_locations = ("", "/dev/vg", "a/b/c", "vg/", "..", "-x", "vg name")
     bad_names = ("snapshot1", "a_tmeta", "poolwright-base-1", "x" * 101)
-    tool = "lvcreate"
+    package = "lvm2"
     group = location = "lab-thick"
     tiny = tiny_location = "lab-thick-tiny"
     no_location = "nowhere"

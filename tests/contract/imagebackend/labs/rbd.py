@@ -25,7 +25,7 @@ class RbdLab(DiskLab):
     name = backend = "rbd"
     bad_locations = ("", "/", "a/b/c", "../x", "pool@snap", "pool/", "-x")
     bad_names = ("poolwright-base-1",)
-    tool = "rbd"
+    package = "ceph-common"
     settle = 3.5
     options = DiskOptions(conf=_CONF)
 
