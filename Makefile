@@ -31,8 +31,9 @@ sanity: ## ansible-test sanity on the oldest and the newest ansible-core
 unit: ## unit tests on the oldest and the newest Python
 	@$(setup)/unit.sh
 
-contract: lab-up ## every provider against the contract: simulated, libvirt's test driver, real guests, a vCenter
-	@$(setup)/with.sh newest python -m pytest tests/contract --lab dummy,libvirt_test,libvirt_qemu,vsphere
+contract: lab-up ## every provider and every image backend against its contract, each on the real thing
+	@$(setup)/with.sh newest python -m pytest tests/contract --ignore tests/contract/imagebackend --lab dummy,libvirt_test,libvirt_qemu,vsphere
+	@$(setup)/with.sh newest python -m pytest tests/contract/imagebackend --backend flat,qcow2,lvm,lvm_thin,rbd,ploop --table docs/backends.md
 
 integration: lab-up ## modules, roles and playbooks on real input; what involves Ansible on the oldest and the newest ansible-core
 	@$(setup)/with.sh newest python -m pytest tests/integration --ignore tests/integration/vsphere
@@ -52,7 +53,7 @@ docs: ## check the documentation and print where it is
 dev: ## make the environments for working on the code, and the link to the checkout
 	@$(setup)/with.sh newest python --version
 
-lab-up: ## start libvirtd, the default network and the tiny guest image
+lab-up: ## start libvirtd, its default network and Ceph, and make the tiny guest image
 	@tests/lab/lab up
 
 lab-down: ## stop the lab

@@ -6,10 +6,14 @@
 
 from __future__ import annotations
 
+import contextlib
 import shutil
 import subprocess
-from collections.abc import Sequence
+import tempfile
+import threading
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from typing import IO
 
 from ansible_collections.poolwright.virt.plugins.module_utils.errors import DeadlineExceeded, MissingDependency, ToolFailed
 
@@ -38,12 +42,7 @@ def run_tool(argv: Sequence[str], *, timeout: float, phase: str, obj: str = "", 
     :param limits: CPU and memory limits, set by ``prlimit`` between fork and exec of the tool.
     :raises ToolFailed: the tool ended with another status than 0; the message carries its standard error.
     """
-    if shutil.which(argv[0]) is None:
-        raise MissingDependency(f"{argv[0]} is not installed", obj=obj, phase=phase)
-    # A tool must not go on writing for a run that was killed. Each of these replaces itself by what follows it.
-    command = [find_tool("setpriv", "util-linux"), "--pdeathsig", "KILL", *argv]
-    if limits is not None:
-        command = [find_tool("prlimit", "util-linux"), f"--as={limits.address_space}", f"--cpu={limits.cpu_seconds}", *command]
+    command = _command(argv, phase, obj, limits)
     try:
         # Nothing at this level knows AnsibleModule and its run_command, which has neither a deadline nor limits.
         done = subprocess.run(  # pylint: disable=ansible-bad-function
@@ -52,9 +51,85 @@ def run_tool(argv: Sequence[str], *, timeout: float, phase: str, obj: str = "", 
     except subprocess.TimeoutExpired as exc:
         raise DeadlineExceeded(f"{argv[0]} ran for more than {timeout:.0f} s and was stopped", obj=obj, phase=phase) from exc
     if done.returncode != 0:
-        said = done.stderr.decode("utf-8", "replace").strip() or done.stdout.decode("utf-8", "replace").strip()
-        raise ToolFailed(f"{argv[0]} ended with status {done.returncode}: {said}", status=done.returncode, obj=obj, phase=phase)
+        raise _failed(argv[0], done.returncode, done.stderr.strip() or done.stdout, phase, obj)
     return done.stdout.decode("utf-8", "replace")
+
+
+@contextlib.contextmanager
+def reading_from_tool(argv: Sequence[str], *, timeout: float, phase: str, obj: str = "") -> Iterator[IO[bytes]]:
+    """The standard output of a tool, as a stream to be read to its end; errors are those of ``run_tool``, told when the block ends."""
+    with _piped(argv, timeout, phase, obj, reading=True) as stream:
+        yield stream
+
+
+@contextlib.contextmanager
+def writing_to_tool(argv: Sequence[str], *, timeout: float, phase: str, obj: str = "") -> Iterator[IO[bytes]]:
+    """The standard input of a tool, which is closed when the block ends; then it is waited for. Errors are those of ``run_tool``.
+
+    An error inside the block ends the input too, and the tool is let come to its end: what it makes of half an input is
+    for the caller to throw away. Killed, it could leave locks that its server believes in for a while.
+    """
+    with _piped(argv, timeout, phase, obj, reading=False) as stream:
+        yield stream
+
+
+@contextlib.contextmanager
+def _piped(argv: Sequence[str], timeout: float, phase: str, obj: str, *, reading: bool) -> Iterator[IO[bytes]]:
+    command = _command(argv, phase, obj, None)
+    given, taken = (subprocess.DEVNULL, subprocess.PIPE) if reading else (subprocess.PIPE, subprocess.DEVNULL)
+    late = threading.Event()
+    with tempfile.TemporaryFile() as errors:
+        process = subprocess.Popen(command, stdin=given, stdout=taken, stderr=errors, env=_plain_environment())  # pylint: disable=consider-using-with
+
+        def stop() -> None:
+            late.set()
+            process.kill()
+
+        timer = threading.Timer(timeout, stop)
+        timer.start()
+        stream = process.stdout if reading else process.stdin
+        broken = False
+        try:
+            if stream is not None:
+                yield stream
+                stream.close()
+            status = process.wait()
+        except BaseException as exc:
+            _close(stream)
+            status = process.wait()
+            # A tool that fails closes its end first: what it says about that is worth more than the broken pipe.
+            broken = isinstance(exc, BrokenPipeError) and not reading
+            if not (broken or late.is_set()):
+                raise
+        finally:
+            timer.cancel()
+            _close(stream)
+        if late.is_set():
+            raise DeadlineExceeded(f"{argv[0]} ran for more than {timeout:.0f} s and was stopped", obj=obj, phase=phase)
+        if status != 0 or broken:
+            errors.seek(0)
+            raise _failed(argv[0], status, errors.read() or b"it took a part of its input only", phase, obj)
+
+
+def _close(stream: IO[bytes] | None) -> None:
+    with contextlib.suppress(OSError):
+        if stream is not None:
+            stream.close()
+
+
+def _command(argv: Sequence[str], phase: str, obj: str, limits: Limits | None) -> list[str]:
+    if shutil.which(argv[0]) is None:
+        raise MissingDependency(f"{argv[0]} is not installed", obj=obj, phase=phase)
+    # A tool must not go on writing for a run that was killed. Each of these replaces itself by what follows it.
+    command = [find_tool("setpriv", "util-linux"), "--pdeathsig", "KILL", *argv]
+    if limits is not None:
+        command = [find_tool("prlimit", "util-linux"), f"--as={limits.address_space}", f"--cpu={limits.cpu_seconds}", *command]
+    return command
+
+
+def _failed(tool: str, status: int, said: bytes, phase: str, obj: str) -> ToolFailed:
+    words = said.decode("utf-8", "replace").strip()
+    return ToolFailed(f"{tool} ended with status {status}: {words}", status=status, obj=obj, phase=phase)
 
 
 def _plain_environment() -> dict[str, str]:

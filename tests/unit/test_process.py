@@ -15,7 +15,7 @@ from pathlib import Path
 import pytest
 
 from ansible_collections.poolwright.virt.plugins.module_utils.errors import DeadlineExceeded, MissingDependency, ToolFailed
-from ansible_collections.poolwright.virt.plugins.module_utils.process import Limits, find_tool, run_tool
+from ansible_collections.poolwright.virt.plugins.module_utils.process import Limits, find_tool, reading_from_tool, run_tool, writing_to_tool
 
 
 def python(program: str, timeout: float = 30, limits: Limits | None = None) -> str:
@@ -91,3 +91,50 @@ def test_a_tool_ends_with_the_run_that_was_killed(tmp_path: Path) -> None:
     while stat.exists() and stat.read_text().rpartition(")")[2].split()[0] != "Z":
         assert time.monotonic() < until, "the tool goes on"
         time.sleep(0.01)
+
+
+# --- streams
+
+
+def test_a_tools_output_is_a_stream() -> None:
+    with reading_from_tool([sys.executable, "-c", "print('x' * 200000, end='')"], timeout=30, phase="test") as stream:
+        assert stream.read() == b"x" * 200000
+
+
+def test_what_fails_after_its_output_is_said_at_the_end() -> None:
+    program = "import sys; print('half'); sys.stderr.write('lost the rest'); sys.exit(4)"
+    with pytest.raises(ToolFailed, match="status 4: lost the rest"), reading_from_tool([sys.executable, "-c", program], timeout=30, phase="test") as stream:
+        assert stream.read() == b"half\n"
+
+
+def test_a_tools_input_is_a_stream(tmp_path: Path) -> None:
+    program = f"import sys; open({str(tmp_path / 'out')!r}, 'wb').write(sys.stdin.buffer.read())"
+    with writing_to_tool([sys.executable, "-c", program], timeout=30, phase="test") as stream:
+        stream.write(b"y" * 200000)
+    assert (tmp_path / "out").read_bytes() == b"y" * 200000
+
+
+@pytest.mark.parametrize(("end", "said"), [("sys.stderr.write('no room'); sys.exit(5)", "status 5: no room"), ("pass", "a part of its input")])
+def test_a_tool_that_stops_reading_has_failed(end: str, said: str) -> None:
+    program = f"import sys; sys.stdin.buffer.read(1); {end}"
+    with pytest.raises(ToolFailed, match=said), writing_to_tool([sys.executable, "-c", program], timeout=30, phase="test") as stream:
+        for _time in range(100):
+            stream.write(b"z" * 100000)
+
+
+def test_an_error_while_a_stream_is_used_comes_through_and_leaves_no_process() -> None:
+    before = time.monotonic()
+    for way in (reading_from_tool, writing_to_tool):
+        with pytest.raises(KeyError), way(["cat"], timeout=30, phase="test"):
+            raise KeyError("made up")
+    assert time.monotonic() - before < 10
+
+
+def test_a_stream_has_a_deadline_too() -> None:
+    before = time.monotonic()
+    with pytest.raises(DeadlineExceeded), reading_from_tool(["sleep", "60"], timeout=0.5, phase="test") as stream:
+        stream.read()
+    with pytest.raises(DeadlineExceeded), writing_to_tool(["sleep", "60"], timeout=0.5, phase="test") as stream:
+        for _time in range(100):
+            stream.write(b"z" * 100000)
+    assert time.monotonic() - before < 20

@@ -12,42 +12,38 @@ from __future__ import annotations
 import re
 from abc import ABC, abstractmethod
 from collections.abc import Callable
-from dataclasses import dataclass
-from typing import ClassVar
+from typing import IO, ClassVar
 
 from ansible_collections.poolwright.virt.plugins.module_utils.clock import Deadline
-from ansible_collections.poolwright.virt.plugins.module_utils.errors import ImageRefused, InvalidSpec
+from ansible_collections.poolwright.virt.plugins.module_utils.errors import Busy, ImageRefused, InsufficientResources, InvalidSpec, NotOurs
+from ansible_collections.poolwright.virt.plugins.module_utils.imagebackend.options import DEFAULT_OPTIONS, DiskOptions
 from ansible_collections.poolwright.virt.plugins.module_utils.imagebackend.records import DiskInfo, DiskRecord
 from ansible_collections.poolwright.virt.plugins.module_utils.images.cache import CachedImage
 
 SECTOR = 512
 _NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.+-]{0,199}")
-
-
-@dataclass(frozen=True)
-class DiskOptions:
-    """How a disk is to be made, where a backend has the choice: ``full`` copies the image in place of standing on it."""
-
-    full: bool = False
-
-
-DEFAULT_OPTIONS = DiskOptions()
+_SNAPSHOT = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]{0,39}")
 
 
 class Image(ABC):
     """One disk's place on a backend, whether the disk is there or not.
 
-    A disk appears under its name only when it is whole, and never in place of another one.
+    A disk appears under its name only when it is whole, and never in place of another one. A call that was killed is
+    mended by the next call for the same place: what it left is removed, or what it began is ended. Something else that
+    has the disk's name, and that this collection has not made, is never touched.
 
-    :param location: the backend's own: a directory, a volume group, a pool.
+    Nothing here locks out a running guest. A disk that is in use is refused where the storage can tell (``Busy``).
+
+    :param location: the backend's own: a directory, ``group`` or ``group/thin pool``, ``pool`` or ``pool/namespace``.
     :param name: the disk's name there, such as ``web-1_root``.
     :raises InvalidSpec: location, name or options are not for this backend.
     """
 
     backend: ClassVar[str]
+    options_taken: ClassVar[frozenset[str]] = frozenset()
 
     def __init__(self, location: str, name: str, options: DiskOptions = DEFAULT_OPTIONS) -> None:
-        problems = [*self.location_problems(location), *name_problems(name)]
+        problems = [*self.location_problems(location), *name_problems(name), *self.own_name_problems(name), *self.option_problems(options)]
         if problems:
             raise InvalidSpec(problems)
         self.location = location
@@ -59,9 +55,21 @@ class Image(ABC):
     def location_problems(cls, location: str) -> list[str]:
         """What is wrong with a location, as text alone; touches nothing."""
 
+    @classmethod
+    def own_name_problems(cls, name: str) -> list[str]:
+        """What this backend does not take as a name, besides what none takes."""
+        return []
+
+    @classmethod
+    def option_problems(cls, options: DiskOptions) -> list[str]:
+        """What is wrong with the options for this backend, as values alone."""
+        return options.problems(cls.backend, cls.options_taken)
+
+    # -- what would be made; none of these changes anything
+
     @abstractmethod
     def plan_from_image(self, image: CachedImage, size: int | None) -> DiskRecord:
-        """The record of the disk that ``create_from_image`` would make; touches nothing.
+        """The record of the disk that ``create_from_image`` would make.
 
         :param size: bytes; None for the image's own. Rounded up to whole sectors.
         :raises ImageRefused: smaller than the image's disk.
@@ -69,7 +77,7 @@ class Image(ABC):
 
     @abstractmethod
     def plan_from_func(self, size: int) -> DiskRecord:
-        """The record of the disk that ``create_from_func`` would make; touches nothing."""
+        """The record of the disk that ``create_from_func`` and ``create_from_stream`` would make."""
 
     @abstractmethod
     def bytes_from_image(self, image: CachedImage, size: int | None) -> int:
@@ -77,7 +85,21 @@ class Image(ABC):
 
     @abstractmethod
     def bytes_from_func(self, size: int) -> int:
-        """Room that ``create_from_func`` takes at once, in bytes, at most."""
+        """Room that ``create_from_func`` and ``create_from_stream`` take at once, in bytes, at most."""
+
+    @abstractmethod
+    def free_bytes(self, deadline: Deadline) -> int:
+        """Room that is left at the location. :raises NotFound: there is no such volume group or pool."""
+
+    @abstractmethod
+    def exists(self, deadline: Deadline) -> bool:
+        """Whether the disk is there; one that is, is whole. Something of its name that is not ours is not the disk."""
+
+    @abstractmethod
+    def libvirt_info(self) -> DiskInfo:
+        """How libvirt reaches the disk. :raises InvalidSpec: a configuration file that is needed for it is missing or damaged."""
+
+    # -- making and removing
 
     @abstractmethod
     def create_from_image(self, image: CachedImage, size: int | None, deadline: Deadline) -> DiskRecord:
@@ -85,26 +107,52 @@ class Image(ABC):
 
         :raises ImageRefused: smaller than the image's disk; nothing was written.
         :raises InsufficientResources: no room; nothing is left behind.
-        :raises Busy: a disk of this name is there; it was not touched.
+        :raises Busy: something of this name is there; it was not touched.
         """
 
     @abstractmethod
     def create_from_func(self, func: Callable[[str], None], size: int, deadline: Deadline, *, hint: str = "") -> DiskRecord:
-        """Make the disk with contents that ``func(path)`` writes, raw, into the empty file or device ``path``.
+        """Make the disk with contents that ``func(path)`` writes, raw, into the empty file ``path``.
 
         :param size: bytes the disk gets. ``func`` may write fewer, the rest reads as zeros.
-        :param hint: names the contents (``swap_512M``): a backend may reuse what it made under the same hint and size.
+        :param hint: names the contents (``swap_512M``), in errors too.
         :raises InvalidSpec: ``func`` wrote more than ``size``; nothing is left behind.
-        :raises Busy: a disk of this name is there; it was not touched.
+        :raises Busy, InsufficientResources: as ``create_from_image``.
         """
 
     @abstractmethod
-    def exists(self) -> bool:
-        """Whether the disk is there; one that is, is whole."""
+    def create_from_stream(self, stream: IO[bytes], size: int, deadline: Deadline) -> DiskRecord:
+        """Make the disk with the raw bytes that a stream has up to its end. Zeros take no room where the backend can leave them out.
+
+        :raises InvalidSpec: the stream has more bytes than ``size``, or the disk would have none; nothing is left behind.
+        :raises Busy, InsufficientResources: as ``create_from_image``.
+        """
 
     @abstractmethod
-    def remove(self) -> bool:
-        """Remove the disk and what killed runs left of it; False where there was no disk, which is no error."""
+    def remove(self, deadline: Deadline) -> bool:
+        """Remove the disk with its snapshots, and what killed runs left of it; False where there was no disk, which is no error.
+
+        :raises Busy: it is in use.
+        :raises NotOurs: something of this name is there that this collection has not made.
+        """
+
+    @abstractmethod
+    def remove_base(self, digest: str, deadline: Deadline) -> bool:
+        """Remove what the backend itself keeps of an image to make disks from; False where it keeps nothing.
+
+        Cached files are not its to remove.
+
+        :raises Busy: disks still stand on it.
+        """
+
+    # -- changing what is there
+
+    @abstractmethod
+    def read_to(self, record: DiskRecord, stream: IO[bytes], deadline: Deadline) -> None:
+        """Write the disk's ``record.size`` raw bytes to a stream; an empty regular file gets holes for zeros.
+
+        :raises NotFound: there is no such disk.
+        """
 
     @abstractmethod
     def resize(self, record: DiskRecord, size: int, deadline: Deadline) -> DiskRecord:
@@ -114,8 +162,32 @@ class Image(ABC):
         """
 
     @abstractmethod
-    def libvirt_info(self) -> DiskInfo:
-        """How libvirt reaches the disk; touches nothing."""
+    def flatten(self, record: DiskRecord, deadline: Deadline) -> DiskRecord:
+        """Make the disk and its snapshots independent of the base they stand on, and return its new record; again is no error."""
+
+    @abstractmethod
+    def snapshot_create(self, record: DiskRecord, snapshot: str, deadline: Deadline) -> None:
+        """Keep the disk's contents as they are now under a name; the guest must be off, or its writes stopped.
+
+        :raises Busy: there is a snapshot of that name.
+        """
+
+    @abstractmethod
+    def snapshot_list(self, deadline: Deadline) -> list[str]:
+        """The names of the disk's snapshots, sorted."""
+
+    @abstractmethod
+    def snapshot_delete(self, snapshot: str, deadline: Deadline) -> bool:
+        """Forget a snapshot; False where there is none."""
+
+    @abstractmethod
+    def snapshot_revert(self, record: DiskRecord, snapshot: str, deadline: Deadline) -> None:
+        """Give the disk the contents of a snapshot, which stays. The disk keeps ``record.size``; what a snapshot lacks of it reads as zeros.
+
+        The guest must be off. A revert that was killed is to be run again before the disk is used.
+
+        :raises NotFound: there is no such snapshot.
+        """
 
 
 def name_problems(name: str) -> list[str]:
@@ -152,3 +224,27 @@ def whole_sectors(size: int) -> int:
     if size <= 0:
         raise InvalidSpec([f"a disk cannot have {size} bytes"])
     return -(-size // SECTOR) * SECTOR
+
+
+def snapshot_name(name: str) -> str:
+    """:raises InvalidSpec: it is no name for a snapshot."""
+    if not _SNAPSHOT.fullmatch(name) or ".." in name:
+        raise InvalidSpec([f"the snapshot name {name!r} is not 1 to 40 letters, digits, or any of _ . - (not first, no ..)"])
+    return name
+
+
+def check_room(disk: Image, needed: int, obj: str, deadline: Deadline) -> None:
+    """For storage that a write waits on for ever once it is full. :raises InsufficientResources: fewer than ``needed`` bytes are free."""
+    free = disk.free_bytes(deadline)
+    if needed > free:
+        raise InsufficientResources(
+            f"{needed} bytes are needed and {free} are free in {disk.location}", obj=obj, phase="disk", hint="free some space, or use another location"
+        )
+
+
+def taken(obj: str) -> Busy:
+    return Busy("the disk is there already", obj=obj, phase="disk", hint="an earlier run left it: remove it first")
+
+
+def foreign(obj: str) -> NotOurs:
+    return NotOurs("something of this name is there that was not made by this collection", obj=obj, phase="disk", hint="choose another name, or move it away")

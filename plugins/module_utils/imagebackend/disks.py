@@ -66,4 +66,4 @@ def blank(path: str) -> None:
 
 def create_missing(disks: Iterable[CreatableDisk], deadline: Deadline) -> list[DiskRecord]:
     """Create those disks of a machine that are not there, and return the records of all, in order."""
-    return [disk.record() if disk.disk.exists() else disk.create(deadline) for disk in disks]
+    return [disk.record() if disk.disk.exists(deadline) else disk.create(deadline) for disk in disks]

@@ -9,24 +9,33 @@ from __future__ import annotations
 import os
 from collections.abc import Callable
 from dataclasses import replace
+from typing import IO
 
 from ansible_collections.poolwright.virt.plugins.module_utils.clock import Deadline
 from ansible_collections.poolwright.virt.plugins.module_utils.imagebackend import files
 from ansible_collections.poolwright.virt.plugins.module_utils.imagebackend.base import Image, disk_size, grown_size, whole_sectors
+from ansible_collections.poolwright.virt.plugins.module_utils.imagebackend.options import DiskOptions
 from ansible_collections.poolwright.virt.plugins.module_utils.imagebackend.records import DiskInfo, DiskRecord
 from ansible_collections.poolwright.virt.plugins.module_utils.images import qemu_img
 from ansible_collections.poolwright.virt.plugins.module_utils.images.cache import CachedImage
-from ansible_collections.poolwright.virt.plugins.module_utils.images.sparse import copy_sparse, reflink
 
 
 class Flat(Image):
-    """``<directory>/<name>.raw``. Always a full copy, so ``full`` changes nothing."""
+    """``<directory>/<name>.raw``, snapshots beside it. Always a full copy, so ``full`` changes nothing."""
 
     backend = "flat"
+    options_taken = frozenset({"preallocation"})
 
     @classmethod
     def location_problems(cls, location: str) -> list[str]:
         return files.directory_problems(location)
+
+    @classmethod
+    def option_problems(cls, options: DiskOptions) -> list[str]:
+        found = super().option_problems(options)
+        if options.preallocation == "metadata":
+            found.append("preallocation: a flat disk has no metadata; it is off, falloc or full")
+        return found
 
     def plan_from_image(self, image: CachedImage, size: int | None) -> DiskRecord:
         return DiskRecord(self.backend, "raw", self._path, disk_size(image, size, self._path), image=image.digest)
@@ -35,51 +44,87 @@ class Flat(Image):
         return DiskRecord(self.backend, "raw", self._path, whole_sectors(size))
 
     def bytes_from_image(self, image: CachedImage, size: int | None) -> int:
-        return image.allocated
+        return image.allocated if self.options.preallocation == "off" else disk_size(image, size, self._path)
 
     def bytes_from_func(self, size: int) -> int:
         return whole_sectors(size)
+
+    def free_bytes(self, deadline: Deadline) -> int:
+        return files.free_bytes(self.location)
 
     def create_from_image(self, image: CachedImage, size: int | None, deadline: Deadline) -> DiskRecord:
         record = self.plan_from_image(image, size)
         with files.new_file(self._path, image) as path:
             if image.format == "raw":
-                _copy(image.path, path, deadline)
+                files.copy_file(image.path, path, deadline)
             else:
                 qemu_img.convert(image.path, image.format, path, "raw", deadline)
-            os.truncate(path, record.size)
-            files.sync_file(path)
+            self._finish(path, record.size)
         return record
 
     def create_from_func(self, func: Callable[[str], None], size: int, deadline: Deadline, *, hint: str = "") -> DiskRecord:
         record = self.plan_from_func(size)
         with files.new_file(self._path) as path:
             files.write_contents(path, func, record.size)
-            files.sync_file(path)
+            self._finish(path, record.size)
         return record
 
-    def exists(self) -> bool:
-        return os.path.isfile(self._path)
+    def create_from_stream(self, stream: IO[bytes], size: int, deadline: Deadline) -> DiskRecord:
+        record = self.plan_from_func(size)
+        with files.new_file(self._path) as path:
+            files.write_stream(path, stream, record.size, deadline)
+            self._finish(path, record.size)
+        return record
 
-    def remove(self) -> bool:
+    def exists(self, deadline: Deadline) -> bool:
+        return files.is_disk(self._path)
+
+    def remove(self, deadline: Deadline) -> bool:
         return files.remove_file(self._path)
+
+    def remove_base(self, digest: str, deadline: Deadline) -> bool:
+        return False
+
+    def read_to(self, record: DiskRecord, stream: IO[bytes], deadline: Deadline) -> None:
+        files.need_disk(self._path)
+        files.read_file(self._path, stream, record.size, deadline)
 
     def resize(self, record: DiskRecord, size: int, deadline: Deadline) -> DiskRecord:
         grown = replace(record, size=grown_size(record, size))
+        files.need_disk(self._path)
         # A raw file's length is its size: no tool that might take the guest's first bytes for a header.
         if os.stat(self._path).st_size < grown.size:
-            os.truncate(self._path, grown.size)
+            self._lengthen(self._path, grown.size)
         return grown
+
+    def flatten(self, record: DiskRecord, deadline: Deadline) -> DiskRecord:
+        files.need_disk(self._path)
+        return record
+
+    def snapshot_create(self, record: DiskRecord, snapshot: str, deadline: Deadline) -> None:
+        files.take_snapshot(self._path, snapshot, deadline)
+
+    def snapshot_list(self, deadline: Deadline) -> list[str]:
+        return files.snapshots(self._path)
+
+    def snapshot_delete(self, snapshot: str, deadline: Deadline) -> bool:
+        return files.remove_snapshot(self._path, snapshot)
+
+    def snapshot_revert(self, record: DiskRecord, snapshot: str, deadline: Deadline) -> None:
+        with files.reverted(self._path, snapshot, deadline) as path:
+            self._lengthen(path, record.size)
 
     def libvirt_info(self) -> DiskInfo:
         return DiskInfo("file", "raw", self._path)
 
+    def _finish(self, path: str, size: int) -> None:
+        self._lengthen(path, size)
+        files.sync_file(path)
+
+    def _lengthen(self, path: str, size: int) -> None:
+        os.truncate(path, size)
+        files.preallocate(path, self.options.preallocation)
+
     @property
     def _path(self) -> str:
         return os.path.join(self.location, f"{self.name}.raw")
-
-
-def _copy(source: str, target: str, deadline: Deadline) -> None:
-    with open(source, "rb", buffering=0) as origin, open(target, "xb", buffering=0) as copy:
-        if not reflink(origin.fileno(), copy.fileno()):
-            copy_sparse(origin.fileno(), copy.fileno(), deadline, target)

@@ -7,11 +7,15 @@
 from __future__ import annotations
 
 from ansible_collections.poolwright.virt.plugins.module_utils.errors import InvalidSpec
-from ansible_collections.poolwright.virt.plugins.module_utils.imagebackend.base import DEFAULT_OPTIONS, DiskOptions, Image
+from ansible_collections.poolwright.virt.plugins.module_utils.imagebackend.base import Image
 from ansible_collections.poolwright.virt.plugins.module_utils.imagebackend.flat import Flat
+from ansible_collections.poolwright.virt.plugins.module_utils.imagebackend.lvm import Lvm
+from ansible_collections.poolwright.virt.plugins.module_utils.imagebackend.options import DEFAULT_OPTIONS, DiskOptions
+from ansible_collections.poolwright.virt.plugins.module_utils.imagebackend.ploop import Ploop
 from ansible_collections.poolwright.virt.plugins.module_utils.imagebackend.qcow2 import Qcow2
+from ansible_collections.poolwright.virt.plugins.module_utils.imagebackend.rbd import Rbd
 
-BACKENDS: dict[str, type[Image]] = {cls.backend: cls for cls in (Flat, Qcow2)}
+BACKENDS: dict[str, type[Image]] = {cls.backend: cls for cls in (Flat, Qcow2, Lvm, Rbd, Ploop)}
 
 
 def disk_image(backend: str, location: str, name: str, options: DiskOptions = DEFAULT_OPTIONS) -> Image:

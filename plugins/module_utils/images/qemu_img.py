@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from ansible_collections.poolwright.virt.plugins.module_utils.clock import Deadline
-from ansible_collections.poolwright.virt.plugins.module_utils.errors import DeadlineExceeded, InsufficientResources, ToolFailed
+from ansible_collections.poolwright.virt.plugins.module_utils.errors import Busy, DeadlineExceeded, InsufficientResources, ToolFailed
 from ansible_collections.poolwright.virt.plugins.module_utils.process import Limits, find_tool, run_tool
 
 READING = Limits()
@@ -88,17 +88,46 @@ def create(path: str, format: str, size: int, deadline: Deadline, *, backing: tu
     _run([*argv, path, str(size)], deadline, "create", path, None)
 
 
-def convert(source: str, source_format: str, target: str, target_format: str, deadline: Deadline, *, options: Mapping[str, str] | None = None) -> None:
-    """Copy an image into another format; holes stay holes. The target is not flushed: the caller syncs it."""
+def convert(
+    source: str,
+    source_format: str,
+    target: str,
+    target_format: str,
+    deadline: Deadline,
+    *,
+    options: Mapping[str, str] | None = None,
+    compressed: bool = False,
+    into_zeros: bool | None = None,
+) -> None:
+    """Copy an image into another format; holes stay holes. The target is not flushed: the caller syncs it.
+
+    :param into_zeros: None makes the target. Else it is there, and either reads as zeros all over, or holds anything.
+    """
     argv = ["convert", "-q", "-f", source_format, "-O", target_format]
+    if compressed:
+        argv.append("-c")
+    if into_zeros is not None:
+        argv += ["-n", "--target-is-zero"] if into_zeros else ["-n"]
     if options:
         argv += ["-o", ",".join(f"{key}={value}" for key, value in sorted(options.items()))]
     _run([*argv, source, target], deadline, "convert", target, CONVERTING)
 
 
-def resize(path: str, format: str, size: int, deadline: Deadline) -> None:
-    """Grow an image to ``size`` bytes; the tool itself refuses to shrink one."""
-    _run(["resize", "-q", "-f", format, path, str(size)], deadline, "resize", path, None)
+def fill(source: str, source_format: str, target: str, target_format: str, deadline: Deadline, *, opened: Mapping[str, str]) -> None:
+    """Copy an image into a file of another format that is there and reads as zeros all over.
+
+    :param opened: options of that format's driver, for as long as the copy takes.
+    """
+    options = {"driver": target_format, **opened, "file.driver": "file", "file.filename": target}
+    said = ",".join(f"{key}={value.replace(',', ',,')}" for key, value in options.items())
+    argv = ["convert", "-q", "-n", "--target-is-zero", "-f", source_format, "--target-image-opts", source, said]
+    _run(argv, deadline, "convert", target, CONVERTING)
+
+
+def resize(path: str, format: str, size: int, deadline: Deadline, *, preallocation: str = "off") -> None:
+    """Grow an image to ``size`` bytes; the tool itself refuses to shrink one. :raises Busy: a guest has it open."""
+    how = [] if preallocation == "off" else [f"--preallocation={preallocation}"]
+    _run(["resize", "-q", "-f", format, *how, path, str(size)], deadline, "resize", path, None)
 
 
 def _run(arguments: list[str], deadline: Deadline, phase: str, obj: str, limits: Limits | None) -> str:
@@ -108,6 +137,8 @@ def _run(arguments: list[str], deadline: Deadline, phase: str, obj: str, limits:
     try:
         return run_tool([tool, *arguments], timeout=deadline.remaining, phase=phase, obj=obj, limits=limits)
     except ToolFailed as exc:
+        if 'Failed to get "' in exc.message and "lock" in exc.message:
+            raise Busy(exc.message, obj=obj, phase=phase, hint="shut the guest that uses it off") from exc
         if "No space left on device" not in exc.message:
             raise
         raise InsufficientResources(exc.message, obj=obj, phase=phase, hint="free some space, or use another directory") from exc

@@ -11,7 +11,7 @@ import sys
 from typing import Any
 
 from ansible_collections.poolwright.virt.plugins.module_utils.clock import Clock, Deadline
-from ansible_collections.poolwright.virt.plugins.module_utils.imagebackend.base import DiskOptions
+from ansible_collections.poolwright.virt.plugins.module_utils.imagebackend.options import DiskOptions
 from ansible_collections.poolwright.virt.plugins.module_utils.imagebackend.registry import disk_image
 from ansible_collections.poolwright.virt.plugins.module_utils.images.cache import CachedImage
 from ansible_collections.poolwright.virt.tests.unit.images.killed import kill_at_step

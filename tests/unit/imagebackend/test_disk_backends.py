@@ -25,10 +25,11 @@ from ansible_collections.poolwright.virt.plugins.module_utils.errors import (
     InvalidSpec,
     OperationFailed,
 )
-from ansible_collections.poolwright.virt.plugins.module_utils.imagebackend.base import DiskOptions, Image
+from ansible_collections.poolwright.virt.plugins.module_utils.imagebackend.base import Image
 from ansible_collections.poolwright.virt.plugins.module_utils.imagebackend.disks import CreatableDisk, DiskFromFunc, DiskFromImage, blank, create_missing
+from ansible_collections.poolwright.virt.plugins.module_utils.imagebackend.options import DiskOptions
 from ansible_collections.poolwright.virt.plugins.module_utils.imagebackend.records import Backing, DiskInfo, DiskRecord
-from ansible_collections.poolwright.virt.plugins.module_utils.imagebackend.registry import BACKENDS, disk_image
+from ansible_collections.poolwright.virt.plugins.module_utils.imagebackend.registry import disk_image
 from ansible_collections.poolwright.virt.plugins.module_utils.images import qemu_img
 from ansible_collections.poolwright.virt.plugins.module_utils.images.cache import CachedImage, ImageCache
 from ansible_collections.poolwright.virt.plugins.module_utils.images.source import ImageSource
@@ -36,6 +37,7 @@ from ansible_collections.poolwright.virt.plugins.module_utils.images.source impo
 MIB = 1024 * 1024
 GIB = 1024 * MIB
 CREATE = Path(__file__).with_name("run_create.py")
+FILES = ("flat", "qcow2")
 KINDS = [("flat", False), ("qcow2", False), ("qcow2", True)]
 
 
@@ -84,11 +86,11 @@ def test_a_disk_has_the_images_bytes_and_the_size_asked_for(
 ) -> None:
     planned = disk.plan_from_image(image, size)
     assert not disks.exists()
-    assert not disk.exists()
+    assert not disk.exists(soon)
     record = disk.create_from_image(image, size, soon)
     assert record == planned
     assert record.size == (size or 8 * MIB)
-    assert disk.exists()
+    assert disk.exists(soon)
     if record.size < GIB:
         assert read(record) == disk_bytes + bytes(record.size - len(disk_bytes))
     assert qemu_img.info(record.path, record.format, soon).virtual_size == record.size
@@ -169,7 +171,7 @@ def test_an_error_while_contents_are_written_leaves_nothing(disk: Image, disks: 
     with pytest.raises(KeyError):
         disk.create_from_func(fail, MIB, soon)
     assert no_more_than(disks)
-    assert not disk.exists()
+    assert not disk.exists(soon)
 
 
 def test_a_disk_grows_and_never_shrinks(disk: Image, image: CachedImage, disk_bytes: bytes, soon: Deadline, read: Any) -> None:
@@ -186,8 +188,8 @@ def test_a_disk_grows_and_never_shrinks(disk: Image, image: CachedImage, disk_by
 def test_removal_takes_the_disk_and_what_a_killed_run_left(disk: Image, disks: Path, image: CachedImage, soon: Deadline) -> None:
     record = disk.create_from_image(image, None, soon)
     (disks / f".{os.path.basename(record.path)}.1-0.part").mkdir()
-    assert disk.remove() is True
-    assert disk.remove() is False
+    assert disk.remove(soon) is True
+    assert disk.remove(soon) is False
     assert no_more_than(disks)
     assert os.path.exists(image.path)
 
@@ -225,9 +227,9 @@ def test_an_overlay_names_its_base_and_the_bases_format(disks: Path, image: Cach
 
 
 def test_a_full_copy_stands_alone(disks: Path, image: CachedImage, soon: Deadline, disk_bytes: bytes, read: Any) -> None:
-    records = [disk_image(backend, str(disks), "a", DiskOptions(full=True)).create_from_image(image, None, soon) for backend in BACKENDS]
+    records = [disk_image(backend, str(disks), "a", DiskOptions(full=True)).create_from_image(image, None, soon) for backend in FILES]
     os.unlink(image.path)
-    assert [(record.backing, read(record) == disk_bytes) for record in records] == [(None, True)] * len(BACKENDS)
+    assert [(record.backing, read(record) == disk_bytes) for record in records] == [(None, True)] * len(FILES)
 
 
 def test_without_its_base_no_disk_is_made(disk: Image, disks: Path, image: CachedImage, soon: Deadline) -> None:
@@ -250,9 +252,9 @@ def test_killed_at_any_step_the_disk_is_whole_or_not_there(
         request = {"backend": kind[0], "location": str(location), "full": kind[1], "size": 8 * MIB, "contents": "contents"}
         finished = run_killed_at(CREATE, step, image=asdict(image) if from_image else None, **request)
         disk = disk_image(kind[0], str(location), "web-1_root", DiskOptions(kind[1]))
-        if disk.exists():
+        if disk.exists(soon):
             assert read(disk.plan_from_func(8 * MIB)) == expected
-            disk.remove()
+            disk.remove(soon)
             assert no_more_than(location)
         record = disk.create_from_image(image, None, soon)
         assert no_more_than(location, os.path.basename(record.path))
@@ -292,20 +294,20 @@ def test_a_full_disk_is_said_and_leaves_nothing(backend: str, small_disk: Path, 
 
 @pytest.mark.parametrize("name", ["", ".", "..", "../x", "a/b", ".hidden", "-x", "a..b", "a b", "a\n", "a,b", "ä", "x" * 201])
 def test_a_name_that_could_lead_elsewhere_is_refused(name: str, disks: Path) -> None:
-    for backend in BACKENDS:
+    for backend in FILES:
         with pytest.raises(InvalidSpec, match="disk name"):
             disk_image(backend, str(disks), name)
 
 
 @pytest.mark.parametrize("location", ["", "disks", "/var/../etc", "json:{}"])
 def test_a_place_that_could_lead_elsewhere_is_refused(location: str) -> None:
-    for backend in BACKENDS:
+    for backend in FILES:
         with pytest.raises(InvalidSpec, match="absolute path"):
             disk_image(backend, location, "a")
 
 
 def test_an_unknown_backend_is_refused_with_those_that_are_known() -> None:
-    with pytest.raises(InvalidSpec, match="flat, qcow2"):
+    with pytest.raises(InvalidSpec, match="flat, lvm, ploop, qcow2, rbd"):
         disk_image("zfs", "/disks", "a")
 
 
@@ -339,7 +341,7 @@ def test_one_description_makes_the_same_storage_twice(tmp_path: Path, cache: Ima
 
 
 def test_no_time_left_is_said_before_the_tool_runs(disks: Path, image: CachedImage, clock: Clock) -> None:
-    for backend in BACKENDS:
+    for backend in FILES:
         with pytest.raises(DeadlineExceeded):
             disk_image(backend, str(disks), "a").create_from_image(image, None, Deadline.after(clock, 0))
     assert no_more_than(disks)

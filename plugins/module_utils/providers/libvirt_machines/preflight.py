@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import hashlib
 import os
-import shutil
 from collections.abc import Iterable
 
 from ansible_collections.poolwright.virt.plugins.module_utils.clock import Deadline
@@ -124,7 +123,7 @@ def check_image(cache: ImageCache, layout: Layout, template: PoolTemplate, makin
     if cached is not None:
         check_fits(spec.disk, cached.virtual_size, source, pool)
         disk = DiskFromImage(root_disk(spec.disk, layout.location, _NAME), cached, disk_bytes(spec.disk))
-        check_disk_space(disk, spec.disk.location or layout.location, making, pool)
+        check_disk_space(disk, making, pool, deadline)
     elif source.is_remote:
         _probe(source, deadline)
     else:
@@ -145,13 +144,13 @@ def check_fits(disk: DiskSpec, virtual_size: int, source: ImageSource, pool: str
 
 
 @telling_where("disk")
-def check_disk_space(disk: DiskFromImage, directory: str, making: int, pool: str) -> None:
+def check_disk_space(disk: DiskFromImage, making: int, pool: str, deadline: Deadline) -> None:
     """Room for what the disks take at once; what guests write later comes on top."""
     needed = disk.required_bytes() * making
-    free = shutil.disk_usage(_existing(directory)).free
+    free = disk.disk.free_bytes(deadline)
     if needed > free:
         raise InsufficientResources(
-            f"the disks of {making} further machines need {needed} bytes, {directory} has {free} free",
+            f"the disks of {making} further machines need {needed} bytes, {disk.disk.location} has {free} free",
             obj=pool,
             phase="check",
             hint="free some space, or choose another location",

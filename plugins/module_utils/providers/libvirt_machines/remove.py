@@ -10,6 +10,7 @@ import contextlib
 import os
 import xml.etree.ElementTree as ET  # what is parsed comes from libvirtd, which runs as root
 
+from ansible_collections.poolwright.virt.plugins.module_utils.clock import Clock, Deadline
 from ansible_collections.poolwright.virt.plugins.module_utils.errors import NotFound
 from ansible_collections.poolwright.virt.plugins.module_utils.images.scratch import sweep
 from ansible_collections.poolwright.virt.plugins.module_utils.libvirt.guest import Guest
@@ -19,6 +20,8 @@ from ansible_collections.poolwright.virt.plugins.module_utils.providers.libvirt_
 from ansible_collections.poolwright.virt.plugins.module_utils.providers.libvirt_machines.record import NAMESPACE, PREFIX, MachineRecord, with_mark
 from ansible_collections.poolwright.virt.plugins.module_utils.providers.marks import MarkState
 
+# A disk whose storage does not answer must not keep a removal for ever; a disk that is wiped takes its time.
+_DISK_SECONDS = 3600.0
 _OWN_FILES = ("root.qcow2", "root.raw", SEED_NAME)
 
 
@@ -42,7 +45,7 @@ def remove_machine(host: Host, guest: Guest, element: ET.Element, record: Machin
 def remove_files(record: MachineRecord) -> list[str]:
     """Remove a machine's disks, seed, temporary files and directories; returns what is not ours and had to stay, in words."""
     for disk in record.disks:
-        disk.place().remove()
+        disk.place().remove(Deadline.after(Clock(), _DISK_SECONDS))
     return clear_directory(record.directory, [record.seed] if record.seed else [])
 
 

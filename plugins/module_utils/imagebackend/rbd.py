@@ -1,0 +1,358 @@
+# Copyright (c) 2026, poolwright.virt contributors
+# BSD-2-Clause license (see LICENSES/BSD-2-Clause.txt)
+# SPDX-License-Identifier: BSD-2-Clause
+
+"""RBD images: layered clones (clone v2) of a protected snapshot of a base image that is made once per cached image."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import re
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from typing import IO
+
+from ansible_collections.poolwright.virt.plugins.module_utils.clock import Deadline
+from ansible_collections.poolwright.virt.plugins.module_utils.errors import Busy, NotFound, ToolFailed, VirtError
+from ansible_collections.poolwright.virt.plugins.module_utils.imagebackend import base, files, makers, streams
+from ansible_collections.poolwright.virt.plugins.module_utils.imagebackend.base import Image, disk_size, grown_size, whole_sectors
+from ansible_collections.poolwright.virt.plugins.module_utils.imagebackend.ceph import Access, Rados, monitors
+from ansible_collections.poolwright.virt.plugins.module_utils.imagebackend.options import DEFAULT_OPTIONS, DiskOptions
+from ansible_collections.poolwright.virt.plugins.module_utils.imagebackend.records import Backing, DiskInfo, DiskRecord
+from ansible_collections.poolwright.virt.plugins.module_utils.images import qemu_img
+from ansible_collections.poolwright.virt.plugins.module_utils.images.cache import CachedImage
+from ansible_collections.poolwright.virt.plugins.module_utils.images.sparse import CHUNK, naming_storage_errors
+
+_LOCATION = re.compile(r"[A-Za-z0-9_.][A-Za-z0-9_.-]{0,127}(/[A-Za-z0-9_.][A-Za-z0-9_.-]{0,127})?")
+# Deep flatten: a disk that was made independent of its base is so with all its snapshots.
+_FEATURES = ("layering", "exclusive-lock", "object-map", "fast-diff", "deep-flatten")
+_FEATURE_ARGUMENTS = [part for feature in _FEATURES for part in ("--image-feature", feature)]
+# A clone of this format goes by its snapshot's id: nothing has to be unprotected, and clusters since Mimic have it.
+_CLONE_V2 = "--rbd-default-clone-format=2"
+_QUIET = "--no-progress"
+_BASE_SNAPSHOT = "base"
+_MARK = "poolwright"  # in the image's metadata, which a clone takes over from its base
+
+
+class Rbd(Image):
+    """``<pool>[/<namespace>]/<name>``. An image has its name from the one command that finishes it, and is marked before."""
+
+    backend = "rbd"
+    options_taken = frozenset({"conf", "user", "keyring", "secret"})
+
+    def __init__(self, location: str, name: str, options: DiskOptions = DEFAULT_OPTIONS) -> None:
+        super().__init__(location, name, options)
+        self._access = Access(options.conf, options.user, options.keyring)
+        self._rados = Rados(self._access)
+
+    @classmethod
+    def location_problems(cls, location: str) -> list[str]:
+        if _LOCATION.fullmatch(location) and ".." not in location:
+            return []
+        return [f"the location {location!r} is neither a pool nor pool/namespace"]
+
+    @classmethod
+    def own_name_problems(cls, name: str) -> list[str]:
+        return [f"the disk name {name!r} is one that this collection keeps for itself"] if name.startswith(makers.RESERVED) else []
+
+    @classmethod
+    def option_problems(cls, options: DiskOptions) -> list[str]:
+        found = super().option_problems(options)
+        if options.secret and not options.user:
+            found.append("secret: libvirt needs the user that it belongs to as well: set user")
+        return found
+
+    def plan_from_image(self, image: CachedImage, size: int | None) -> DiskRecord:
+        backing = None if self.options.full else Backing(f"{self._spec(_base_name(image.digest))}@{_BASE_SNAPSHOT}", "raw", image.digest)
+        return DiskRecord(self.backend, "raw", self._path, disk_size(image, size, self._path), image.digest, backing)
+
+    def plan_from_func(self, size: int) -> DiskRecord:
+        return DiskRecord(self.backend, "raw", self._path, whole_sectors(size))
+
+    def bytes_from_image(self, image: CachedImage, size: int | None) -> int:
+        # Of several disks of one image only the first pays for the base; which one that is is not known beforehand.
+        return image.allocated
+
+    def bytes_from_func(self, size: int) -> int:
+        return whole_sectors(size)
+
+    def free_bytes(self, deadline: Deadline) -> int:
+        return self._rados.free_bytes(self.location.partition("/")[0], deadline)
+
+    def create_from_image(self, image: CachedImage, size: int | None, deadline: Deadline) -> DiskRecord:
+        record = self.plan_from_image(image, size)
+        if record.backing is not None:
+            self._clone(record, record.backing.path, image, deadline)
+            return record
+        self._need_free_name(deadline)
+        files.need_image(image, self._path)
+        with self._building(record, image.allocated, deadline) as unfinished:
+            self._create(unfinished, record.size, deadline)
+            self._convert(image.path, image.format, unfinished, deadline)
+        return record
+
+    def create_from_func(self, func: Callable[[str], None], size: int, deadline: Deadline, *, hint: str = "") -> DiskRecord:
+        record = self.plan_from_func(size)
+        self._need_free_name(deadline)
+        with makers.maker(self.location, deadline.clock) as worker:
+            contents = os.path.join(worker.directory, "contents")
+            with naming_storage_errors(contents, "disk"):
+                files.write_contents(contents, func, record.size)
+            with self._building(record, os.stat(contents).st_blocks * 512, deadline) as unfinished:
+                self._create(unfinished, record.size, deadline)
+                self._convert(contents, "raw", unfinished, deadline)
+        return record
+
+    def create_from_stream(self, stream: IO[bytes], size: int, deadline: Deadline) -> DiskRecord:
+        record = self.plan_from_func(size)
+        self._need_free_name(deadline)
+        with self._building(record, record.size, deadline) as unfinished:
+            # The tool leaves zeros out, and makes the image as large as what it was given.
+            with self._rados.writing(["import", _QUIET, *_FEATURE_ARGUMENTS, "-", self._spec(unfinished)], self._path, deadline) as target:
+                for data in streams.chunks(stream, record.size, deadline, self.name):
+                    streams.write_all(target, data)
+            self._resize(unfinished, record.size, deadline)
+            self._mark(unfinished, deadline)
+        return record
+
+    def exists(self, deadline: Deadline) -> bool:
+        return self._is_ours(deadline) is True
+
+    def remove(self, deadline: Deadline) -> bool:
+        self._sweep(deadline)
+        ours = self._is_ours(deadline)
+        if ours is None:
+            return False
+        if not ours:
+            raise base.foreign(self._path)
+        self._refuse_watched(deadline)
+        with makers.maker(self.location, deadline.clock) as worker:
+            dying = worker.dying_name("image")
+            self._rename(self.name, dying, deadline)
+            try:
+                self._remove_whole(dying, deadline)
+            except Busy:
+                # Opened meanwhile, or cloned by somebody: it stays what it was.
+                self._rename(dying, self.name, deadline)
+                raise
+        return True
+
+    def remove_base(self, digest: str, deadline: Deadline) -> bool:
+        name = _base_name(digest)
+        self._sweep(deadline)
+        snapshot = f"{self._spec(name)}@{_BASE_SNAPSHOT}"
+        try:
+            children = self._rados.json(["children", "--all", snapshot], snapshot, deadline)
+        except NotFound:
+            return False
+        if children:
+            names = ", ".join(str(child["image"]) for child in children[:5])
+            raise Busy(f"disks still stand on it: {names}", obj=snapshot, phase="remove", hint="flatten or remove them first")
+        with makers.maker(self.location, deadline.clock) as worker:
+            dying = worker.dying_name("image")
+            self._rename(name, dying, deadline)
+            self._remove_whole(dying, deadline)
+        return True
+
+    def read_to(self, record: DiskRecord, stream: IO[bytes], deadline: Deadline) -> None:
+        self._need(deadline)
+        with self._rados.reading(["export", _QUIET, self._path, "-"], self._path, deadline) as source:
+            streams.copy_out(source, stream, record.size, deadline, self._path)
+            while source.read(CHUNK):
+                deadline.check("the copy", obj=self._path, phase="copy")
+
+    def resize(self, record: DiskRecord, size: int, deadline: Deadline) -> DiskRecord:
+        grown = replace(record, size=grown_size(record, size))
+        self._need(deadline)
+        if grown.size > record.size:
+            self._resize(self.name, grown.size, deadline)
+        return grown
+
+    def flatten(self, record: DiskRecord, deadline: Deadline) -> DiskRecord:
+        self._need(deadline)
+        if record.backing is not None and "parent" in self._rados.json(["info", self._path], self._path, deadline):
+            self._rados.run(["flatten", _QUIET, self._path], self._path, deadline)
+        return replace(record, backing=None)
+
+    def snapshot_create(self, record: DiskRecord, snapshot: str, deadline: Deadline) -> None:
+        base.snapshot_name(snapshot)
+        self._need(deadline)
+        try:
+            self._rados.run(["snap", "create", _QUIET, f"{self._path}@{snapshot}"], self._path, deadline)
+        except Busy as exc:
+            raise Busy(
+                "there is a snapshot of that name", obj=f"{self._path}@{snapshot}", phase="snapshot", hint="delete it first, or choose another name"
+            ) from exc
+
+    def snapshot_list(self, deadline: Deadline) -> list[str]:
+        try:
+            return sorted(str(row["name"]) for row in self._rados.json(["snap", "ls", self._path], self._path, deadline))
+        except NotFound:
+            return []
+
+    def snapshot_delete(self, snapshot: str, deadline: Deadline) -> bool:
+        base.snapshot_name(snapshot)
+        try:
+            self._rados.run(["snap", "rm", _QUIET, f"{self._path}@{snapshot}"], self._path, deadline)
+        except NotFound:
+            return False
+        return True
+
+    def snapshot_revert(self, record: DiskRecord, snapshot: str, deadline: Deadline) -> None:
+        base.snapshot_name(snapshot)
+        self._need(deadline)
+        there = self.snapshot_list(deadline)
+        if snapshot not in there:
+            names = ", ".join(there) or "none"
+            raise NotFound("there is no such snapshot", obj=f"{self._path}@{snapshot}", phase="snapshot", hint=f"there are: {names}")
+        self._refuse_watched(deadline)
+        self._rados.run(["snap", "rollback", _QUIET, f"{self._path}@{snapshot}"], self._path, deadline)
+        self._resize(self.name, record.size, deadline)
+
+    def libvirt_info(self) -> DiskInfo:
+        secret = (self.options.user, self.options.secret) if self.options.secret else None
+        return DiskInfo("network", "raw", self._path, "rbd", monitors(self.options.conf), secret)
+
+    # -- making
+
+    @contextlib.contextmanager
+    def _building(self, record: DiskRecord, needed: int, deadline: Deadline) -> Iterator[str]:
+        """The name of an image that the block makes; it becomes the disk when the block ends without an error, else it goes."""
+        if needed:
+            # A full pool does not fail a write, it lets it wait.
+            base.check_room(self, needed, self._path, deadline)
+        with makers.maker(self.location, deadline.clock) as worker, self._unfinished(worker.new_name(), deadline) as unfinished:
+            yield unfinished
+            self._become(unfinished, deadline)
+
+    @contextlib.contextmanager
+    def _unfinished(self, name: str, deadline: Deadline) -> Iterator[str]:
+        with files.naming_final(self._path, self._spec(name)):
+            try:
+                yield name
+            except BaseException:
+                # With time of its own: it may be the deadline that passed. What cannot be removed now is by the next run.
+                with contextlib.suppress(VirtError):
+                    self._remove_whole(name, Deadline.after(deadline.clock, 30))
+                raise
+
+    def _clone(self, record: DiskRecord, snapshot: str, image: CachedImage, deadline: Deadline) -> None:
+        if makers.somebody_died(self.location):
+            self._sweep(deadline)
+        with makers.maker(self.location, deadline.clock) as worker, self._unfinished(worker.new_name(), deadline) as unfinished:
+            command = [_CLONE_V2, "clone", *_FEATURE_ARGUMENTS, snapshot, self._spec(unfinished)]
+            try:
+                self._rados.run(command, self._path, deadline)
+            except NotFound:
+                self._need_free_name(deadline)
+                files.need_image(image, self._path)
+                self._make_base(image, deadline)
+                self._rados.run(command, self._path, deadline)
+            if record.size > image.virtual_size:
+                self._resize(unfinished, record.size, deadline)
+            self._become(unfinished, deadline)
+
+    def _make_base(self, image: CachedImage, deadline: Deadline) -> None:
+        """Once per image, whoever else is making it: the first to rename wins, the others use that one."""
+        base.check_room(self, image.allocated, self._path, deadline)
+        with (
+            contextlib.suppress(Busy),
+            makers.maker(self.location, deadline.clock) as worker,
+            self._unfinished(worker.new_name("base"), deadline) as unfinished,
+        ):
+            spec = self._spec(unfinished)
+            self._create(unfinished, whole_sectors(image.virtual_size), deadline)
+            self._convert(image.path, image.format, unfinished, deadline)
+            self._rados.run(["snap", "create", _QUIET, f"{spec}@{_BASE_SNAPSHOT}"], self._path, deadline)
+            self._rados.run(["snap", "protect", f"{spec}@{_BASE_SNAPSHOT}"], self._path, deadline)
+            self._rename(unfinished, _base_name(image.digest), deadline)
+
+    def _create(self, name: str, size: int, deadline: Deadline) -> None:
+        self._rados.run(["create", "--size", f"{size}B", *_FEATURE_ARGUMENTS, self._spec(name)], self._path, deadline)
+        self._mark(name, deadline)
+
+    def _mark(self, name: str, deadline: Deadline) -> None:
+        self._rados.run(["image-meta", "set", self._spec(name), _MARK, "yes"], self._path, deadline)
+
+    def _convert(self, source: str, source_format: str, name: str, deadline: Deadline) -> None:
+        qemu_img.convert(source, source_format, self._access.qemu_name(self._spec(name)), "raw", deadline, into_zeros=True)
+
+    def _resize(self, name: str, size: int, deadline: Deadline) -> None:
+        try:
+            self._rados.run(["resize", _QUIET, "--size", f"{size}B", self._spec(name)], self._path, deadline)
+        except ToolFailed as exc:
+            if "equal to original size" not in exc.message:
+                raise
+
+    def _become(self, unfinished: str, deadline: Deadline) -> None:
+        try:
+            self._rename(unfinished, self.name, deadline)
+        except Busy as exc:
+            raise base.taken(self._path) from exc
+
+    def _rename(self, name: str, new: str, deadline: Deadline) -> None:
+        """:raises Busy: the new name is taken."""
+        self._rados.run(["rename", self._spec(name), self._spec(new)], self._path, deadline)
+
+    # -- removing
+
+    def _remove_whole(self, name: str, deadline: Deadline) -> None:
+        """With its snapshots. No such image is no error."""
+        spec = self._spec(name)
+        with contextlib.suppress(NotFound):
+            for row in self._rados.json(["snap", "ls", spec], self._path, deadline):
+                if str(row.get("protected", "false")).lower() == "true":
+                    self._rados.run(["snap", "unprotect", f"{spec}@{row['name']}"], self._path, deadline)
+                self._rados.run(["snap", "rm", _QUIET, f"{spec}@{row['name']}"], self._path, deadline)
+            self._rados.run(["rm", _QUIET, spec], self._path, deadline)
+
+    def _sweep(self, deadline: Deadline) -> None:
+        busy = False
+        for name in self._rados.json(["ls", self.location], self._path, deadline):
+            if makers.leftover(self.location, str(name), deadline.clock) is not None:
+                try:
+                    self._remove_whole(str(name), deadline)
+                except Busy:
+                    # The cluster takes a killed tool for a client that is still there, for half a minute.
+                    busy = True
+        if not busy:
+            makers.forget_dead(self.location)
+
+    # -- looking
+
+    def _is_ours(self, deadline: Deadline) -> bool | None:
+        """None where there is no image of the name."""
+        try:
+            return _MARK in (self._rados.json(["image-meta", "list", self._path], self._path, deadline) or {})
+        except NotFound as exc:
+            if "opening pool" in exc.message:
+                raise
+            return None
+
+    def _need(self, deadline: Deadline) -> None:
+        if not self._is_ours(deadline):
+            raise files.no_disk(self._path)
+
+    def _need_free_name(self, deadline: Deadline) -> None:
+        self._sweep(deadline)
+        if self._is_ours(deadline) is not None:
+            raise base.taken(self._path)
+
+    def _refuse_watched(self, deadline: Deadline) -> None:
+        watchers = self._rados.json(["status", self._path], self._path, deadline).get("watchers", [])
+        if watchers:
+            rows = watchers.values() if isinstance(watchers, dict) else watchers
+            clients = ", ".join(sorted({str(row.get("address", "")) for row in rows}))
+            raise Busy(f"it is in use by {clients}", obj=self._path, phase="disk", hint="shut the guest that uses it off")
+
+    def _spec(self, name: str) -> str:
+        return f"{self.location}/{name}"
+
+    @property
+    def _path(self) -> str:
+        return self._spec(self.name)
+
+
+def _base_name(digest: str) -> str:
+    return f"{makers.RESERVED}base-{digest.rpartition(':')[2][:40]}"

@@ -1,0 +1,151 @@
+# Copyright (c) 2026, poolwright.virt contributors
+# BSD-2-Clause license (see LICENSES/BSD-2-Clause.txt)
+# SPDX-License-Identifier: BSD-2-Clause
+
+"""The cases for image backends, run on every lab that ``--backend`` names. A lab that cannot be started is a failure.
+
+Cases of labs that need another kernel run in a guest, which this same pytest runs in; their reports become this run's.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Generator, Iterator
+from pathlib import Path
+
+import pytest
+
+from ansible_collections.poolwright.virt.tests.contract.imagebackend.guest import GuestRun, Reporter
+from ansible_collections.poolwright.virt.tests.contract.imagebackend.labs.base import DiskLab, LabFailed
+from ansible_collections.poolwright.virt.tests.contract.imagebackend.labs.directories import FlatLab, PloopLab, Qcow2Lab
+from ansible_collections.poolwright.virt.tests.contract.imagebackend.labs.lvm import LvmLab, LvmThinLab
+from ansible_collections.poolwright.virt.tests.contract.imagebackend.labs.rbd import RbdLab
+from ansible_collections.poolwright.virt.tests.contract.imagebackend.staging import Site, Supplies, make_supplies
+from ansible_collections.poolwright.virt.tests.contract.imagebackend.table import Outcomes, as_lines, write_into
+
+LABS: dict[str, type[DiskLab]] = {lab.name: lab for lab in (FlatLab, Qcow2Lab, LvmLab, LvmThinLab, RbdLab, PloopLab)}
+# Labs are no tests, whatever their files are called.
+collect_ignore_glob = ["labs/*"]
+
+OUTCOMES: pytest.StashKey[Outcomes] = pytest.StashKey()
+CHOSEN: pytest.StashKey[list[str]] = pytest.StashKey()
+GUEST: pytest.StashKey[GuestRun] = pytest.StashKey()
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption("--backend", default="flat,qcow2,ploop", help=f"labs for the image backends, with commas between: {', '.join(LABS)}")
+    parser.addoption("--table", default="", help="a file with a table of cases by backends, into which the outcomes of this run go")
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    names = [name.strip() for name in config.getoption("--backend").split(",") if name.strip()]
+    unknown = [name for name in names if name not in LABS]
+    if unknown or not names:
+        raise pytest.UsageError(f"--backend: there is no lab {', '.join(unknown) or ''!r}; known are {', '.join(LABS)}")
+    config.stash[CHOSEN] = names
+    config.stash[OUTCOMES] = {}
+    config.stash[GUEST] = GuestRun(config)
+    config.pluginmanager.register(Reporter(config))
+
+
+def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    if "site" in metafunc.fixturenames:
+        names = metafunc.config.stash[CHOSEN]
+        metafunc.parametrize("site", names, indirect=True)
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Those of the guest last: it works while the others run here."""
+    items.sort(key=lambda item: config.stash[GUEST].wanted(item, LABS.get(lab_of(item))))
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_runtestloop(session: pytest.Session) -> None:
+    if not session.config.option.collectonly:
+        session.config.stash[GUEST].start([item for item in session.items if session.config.stash[GUEST].wanted(item, LABS.get(lab_of(item)))])
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_runtest_protocol(item: pytest.Item, nextitem: pytest.Item | None) -> bool | None:
+    guest = item.config.stash[GUEST]
+    if not guest.wanted(item, LABS.get(lab_of(item))):
+        return None
+    item.ihook.pytest_runtest_logstart(nodeid=item.nodeid, location=item.location)
+    for report in guest.reports(item):
+        note(item, report)
+        item.ihook.pytest_runtest_logreport(report=report)
+    item.ihook.pytest_runtest_logfinish(nodeid=item.nodeid, location=item.location)
+    return True
+
+
+def pytest_sessionfinish(session: pytest.Session) -> None:
+    session.config.stash[GUEST].stop()
+
+
+def lab_of(item: pytest.Item) -> str:
+    callspec = getattr(item, "callspec", None)
+    return str(callspec.params.get("site", "")) if callspec is not None else ""
+
+
+@pytest.fixture(scope="session")
+def supplies(tmp_path_factory: pytest.TempPathFactory) -> Supplies:
+    return make_supplies(tmp_path_factory.mktemp("images"))
+
+
+@pytest.fixture(scope="session")
+def labs(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, DiskLab | LabFailed]]:
+    """The labs that were started, by name, or why one could not be."""
+    started: dict[str, DiskLab | LabFailed] = {}
+    yield started
+    for lab in started.values():
+        if isinstance(lab, DiskLab):
+            lab.stop()
+
+
+@pytest.fixture
+def site(request: pytest.FixtureRequest, tmp_path: Path, supplies: Supplies, labs: dict[str, DiskLab | LabFailed]) -> Iterator[Site]:
+    """An empty location on a started lab."""
+    name = request.param
+    if name not in labs:
+        lab = LABS[name](request.getfixturevalue("tmp_path_factory").mktemp(name))
+        try:
+            lab.start()
+            labs[name] = lab
+        except LabFailed as exc:
+            labs[name] = exc
+    found = labs[name]
+    if isinstance(found, LabFailed):
+        pytest.fail(f"the lab {name} cannot be started: {found}", pytrace=False)
+    found.begin()
+    try:
+        yield Site(found, supplies, tmp_path)
+    finally:
+        found.end()
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(item: pytest.Item) -> Generator[None, pytest.TestReport, pytest.TestReport]:
+    report = yield
+    note(item, report)
+    return report
+
+
+def note(item: pytest.Item, report: pytest.TestReport) -> None:
+    lab = lab_of(item)
+    if lab:
+        outcomes = item.config.stash[OUTCOMES]
+        key = (str(getattr(item, "originalname", item.name)), lab)
+        if report.failed or (report.when == "call" and outcomes.get(key) != "failed"):
+            outcomes[key] = "failed" if report.failed else str(report.outcome)
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: pytest.Config) -> None:
+    outcomes, names = config.stash[OUTCOMES], config.stash[CHOSEN]
+    if not outcomes:
+        return
+    terminalreporter.section("the image backends, case by case")
+    for line in as_lines(outcomes, names):
+        terminalreporter.line(line)
+    path = config.getoption("--table")
+    if path:
+        write_into(Path(path), outcomes, list(LABS))
+        terminalreporter.line(f"written to {path}")

@@ -1,0 +1,103 @@
+# Copyright (c) 2026, poolwright.virt contributors
+# BSD-2-Clause license (see LICENSES/BSD-2-Clause.txt)
+# SPDX-License-Identifier: BSD-2-Clause
+
+"""Cases that run in a guest: the same pytest on the same files, and its reports brought back."""
+
+from __future__ import annotations
+
+import json
+import os
+import shlex
+import subprocess
+import sys
+import tempfile
+from collections import defaultdict
+from pathlib import Path
+
+import pytest
+
+from ansible_collections.poolwright.virt.tests.contract.imagebackend.labs.base import DiskLab
+
+INSIDE = os.environ.get("POOLWRIGHT_IN_GUEST") == "1"
+_REPORTS = "POOLWRIGHT_REPORTS"
+
+
+class Reporter:
+    """Inside the guest: writes each report down."""
+
+    def __init__(self, config: pytest.Config) -> None:
+        self._config = config
+
+    def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
+        path = os.environ.get(_REPORTS)
+        if path:
+            data = self._config.hook.pytest_report_to_serializable(config=self._config, report=report)
+            with open(path, "a", encoding="utf-8") as stream:
+                stream.write(json.dumps(data) + "\n")
+
+
+class GuestRun:
+    """Outside: one guest for all cases that need one. It is started early, and waited for at its first case."""
+
+    def __init__(self, config: pytest.Config) -> None:
+        self._config = config
+        self._process: subprocess.Popen[bytes] | None = None
+        self._folder: tempfile.TemporaryDirectory[str] | None = None
+        self._reports: dict[str, list[pytest.TestReport]] | None = None
+        self._said = ""
+
+    def wanted(self, item: pytest.Item, lab: type[DiskLab] | None) -> bool:
+        return lab is not None and lab.in_guest and not INSIDE
+
+    def start(self, items: list[pytest.Item]) -> None:
+        if not items:
+            return
+        self._folder = tempfile.TemporaryDirectory(prefix="poolwright-guest-")
+        folder, root = Path(self._folder.name), self._config.rootpath
+        (folder / "cases").write_text("\n".join(item.nodeid for item in items))
+        backends = self._config.getoption("--backend")
+        pytest_command = [sys.executable, "-m", "pytest", "-q", "-o", "cache_dir=/tmp/pytest-cache", "--backend", backends, f"@{folder / 'cases'}"]
+        settings = {"POOLWRIGHT_IN_GUEST": "1", _REPORTS: str(folder / "reports"), "PYTHONDONTWRITEBYTECODE": "1"}
+        path = os.environ.get("ANSIBLE_COLLECTIONS_PATH")
+        if path:
+            settings["ANSIBLE_COLLECTIONS_PATH"] = path
+        command = (
+            f"cd {shlex.quote(str(root))} && env {' '.join(f'{key}={shlex.quote(value)}' for key, value in settings.items())} {shlex.join(pytest_command)}"
+        )
+        checkout = Path(__file__).resolve().parents[3]
+        visible = [part for directory in {checkout, root, Path(sys.prefix)} for part in ("-r", str(directory))]
+        with open(folder / "said", "wb") as said:
+            self._process = subprocess.Popen(
+                [str(checkout / "tests/lab/in-guest.sh"), "-w", str(folder), *visible, command], stdin=subprocess.DEVNULL, stdout=said, stderr=said
+            )
+
+    def reports(self, item: pytest.Item) -> list[pytest.TestReport]:
+        """What the guest said about a case; a failure where it said nothing."""
+        if self._reports is None:
+            self._reports = self._collect()
+        found = self._reports.get(item.nodeid)
+        if found:
+            return found
+        why = f"the guest did not report this case; it said last:\n{self._said[-3000:]}"
+        return [pytest.TestReport(item.nodeid, item.location, {}, "failed", why, "call")]
+
+    def stop(self) -> None:
+        if self._process is not None and self._process.poll() is None:
+            self._process.terminate()
+            self._process.wait()
+        if self._folder is not None:
+            self._folder.cleanup()
+
+    def _collect(self) -> dict[str, list[pytest.TestReport]]:
+        found: dict[str, list[pytest.TestReport]] = defaultdict(list)
+        if self._process is None or self._folder is None:
+            return found
+        self._process.wait()
+        folder = Path(self._folder.name)
+        self._said = (folder / "said").read_text(errors="replace")
+        if (folder / "reports").exists():
+            for line in (folder / "reports").read_text(encoding="utf-8").splitlines():
+                report = self._config.hook.pytest_report_from_serializable(config=self._config, data=json.loads(line))
+                found[report.nodeid].append(report)
+        return found

@@ -1,0 +1,88 @@
+# Copyright (c) 2026, poolwright.virt contributors
+# BSD-2-Clause license (see LICENSES/BSD-2-Clause.txt)
+# SPDX-License-Identifier: BSD-2-Clause
+
+"""A lab: storage of one kind, and the hands that go behind a backend's back."""
+
+from __future__ import annotations
+
+import subprocess
+from abc import ABC, abstractmethod
+from dataclasses import replace
+from pathlib import Path
+from typing import Any, ClassVar
+
+from ansible_collections.poolwright.virt.plugins.module_utils.imagebackend.base import Image
+from ansible_collections.poolwright.virt.plugins.module_utils.imagebackend.options import DiskOptions
+from ansible_collections.poolwright.virt.plugins.module_utils.imagebackend.registry import disk_image
+
+
+class LabFailed(RuntimeError):
+    """The lab cannot be started on this machine; the message says why and what is missing. Never a skip."""
+
+
+class DiskLab(ABC):
+    """Storage of one kind, started once; each case has its own ``location``, which is empty when it begins.
+
+    :cvar name: on the command line and in the table.
+    :cvar in_guest: it needs a kernel that this machine may not run: its cases run in a guest.
+    :cvar kept_in_files: its disks are files of this machine.
+    :cvar bad_locations: texts that are no location for the backend.
+    :cvar settle: seconds for which the storage takes a tool that was killed for a client that is still there.
+    """
+
+    name: ClassVar[str]
+    backend: ClassVar[str]
+    in_guest: ClassVar[bool] = False
+    kept_in_files: ClassVar[bool] = False
+    bad_locations: ClassVar[tuple[str, ...]]
+    bad_names: ClassVar[tuple[str, ...]] = ()
+    package: ClassVar[str] = "qemu-utils"
+    settle: ClassVar[float] = 0.0
+    options: DiskOptions = DiskOptions()
+    location: str
+    no_location: str
+    tiny_location: str
+
+    def __init__(self, folder: Path) -> None:
+        """:param folder: the lab's own."""
+        self.folder = folder
+
+    @abstractmethod
+    def start(self) -> None:
+        """Make the storage usable. :raises LabFailed: it cannot be."""
+
+    @abstractmethod
+    def stop(self) -> None:
+        """Take back what ``start`` made."""
+
+    @abstractmethod
+    def begin(self) -> None:
+        """Give the next case an empty ``location``; ``no_location`` is one that is not there, ``tiny_location`` has 2 to 4 MiB."""
+
+    @abstractmethod
+    def end(self) -> None:
+        """Remove what the case left."""
+
+    @abstractmethod
+    def volumes(self, location: str = "") -> list[str]:
+        """Whatever is there, hidden and unfinished things included; by default in ``location``."""
+
+    @abstractmethod
+    def put_foreign(self, name: str) -> None:
+        """Have something that is not ours be where the disk of this name would be."""
+
+    @abstractmethod
+    def foreign_is_whole(self, name: str) -> bool:
+        """Whether that is as it was put."""
+
+    def disk(self, name: str = "web-1_root", location: str = "", **options: Any) -> Image:
+        return disk_image(self.backend, location or self.location, name, replace(self.options, **options))
+
+
+def run(*argv: object) -> str:
+    """A tool of the lab's. :raises LabFailed: with what it said."""
+    done = subprocess.run([str(part) for part in argv], capture_output=True, text=True, check=False)
+    if done.returncode != 0:
+        raise LabFailed(f"{argv[0]} ended with status {done.returncode}: {(done.stderr or done.stdout).strip()}")
+    return done.stdout

@@ -1,0 +1,88 @@
+# Copyright (c) 2026, poolwright.virt contributors
+# BSD-2-Clause license (see LICENSES/BSD-2-Clause.txt)
+# SPDX-License-Identifier: BSD-2-Clause
+
+"""LVM on loop devices, inside a guest: a volume group is never made on the machine itself."""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import os
+from pathlib import Path
+
+from ansible_collections.poolwright.virt.tests.contract.imagebackend.labs.base import DiskLab, LabFailed, run
+
+_EXTENT_MIB = 1
+
+
+class LvmLab(DiskLab):
+    """Thick volumes in a group of 150 MiB, and a group with 6 MiB."""
+
+    name = backend = "lvm"
+    in_guest = True
+    bad_locations = ("", "/dev/vg", "a/b/c", "vg/", "..", "-x", "vg name")
+    bad_names = ("snapshot1", "a_tmeta", "poolwright-base-1", "x" * 101)
+    package = "lvm2"
+    group = location = "lab-thick"
+    tiny = tiny_location = "lab-thick-tiny"
+    no_location = "nowhere"
+    _own: frozenset[str] = frozenset()
+
+    def start(self) -> None:
+        if os.environ.get("POOLWRIGHT_IN_GUEST") != "1":
+            raise LabFailed("a volume group is only made inside the guest that tests/lab/in-guest.sh starts")
+        self.folder.mkdir(parents=True, exist_ok=True)
+        self._loops = {name: self._group(name, mib) for name, mib in ((self.group, 150), (self.tiny, 6))}
+
+    def stop(self) -> None:
+        for name, loop in self._loops.items():
+            with contextlib.suppress(LabFailed):
+                run("vgremove", "--force", "--yes", name)
+                run("losetup", "--detach", loop)
+
+    def begin(self) -> None:
+        pass
+
+    def end(self) -> None:
+        for group in (self.group, self.tiny):
+            names = self.volumes(group)
+            if names:
+                run("lvremove", "--force", "--yes", *(f"{group}/{name}" for name in names))
+
+    def volumes(self, location: str = "") -> list[str]:
+        group = (location or self.location).partition("/")[0]
+        said = run("lvs", "--noheadings", "-o", "lv_name", group).split()
+        return sorted(name for name in said if name not in self._own)
+
+    def put_foreign(self, name: str) -> None:
+        run("lvcreate", "--yes", "--name", name, "--size", "1m", self.group)
+        Path(f"/dev/{self.group}/{name}").write_bytes(b"somebody's".ljust(1024 * 1024))
+
+    def foreign_is_whole(self, name: str) -> bool:
+        found = hashlib.sha256(Path(f"/dev/{self.group}/{name}").read_bytes()).digest()
+        return found == hashlib.sha256(b"somebody's".ljust(1024 * 1024)).digest()
+
+    def _group(self, name: str, mib: int) -> str:
+        backing = self.folder / name
+        with open(backing, "xb") as stream:
+            # Extents start 1 MiB in.
+            stream.truncate((mib + 1) * 1024 * 1024)
+        loop = run("losetup", "--find", "--show", backing).strip()
+        run("vgcreate", "--yes", "--physicalextentsize", f"{_EXTENT_MIB}m", name, loop)
+        return loop
+
+
+class LvmThinLab(LvmLab):
+    """Thin volumes: a pool of 100 MiB, and one of 2."""
+
+    name = "lvm_thin"
+    group, location = "lab-thin", "lab-thin/lab-pool"
+    tiny, tiny_location = "lab-thin-tiny", "lab-thin-tiny/lab-pool"
+    no_location = "lab-thin/nowhere"
+    _own = frozenset({"lab-pool"})
+
+    def start(self) -> None:
+        super().start()
+        for group, mib in ((self.group, 100), (self.tiny, 2)):
+            run("lvcreate", "--yes", "--type", "thin-pool", "--size", f"{mib}m", "--poolmetadatasize", "2m", "--name", "lab-pool", group)

@@ -1,0 +1,77 @@
+# Copyright (c) 2026, poolwright.virt contributors
+# BSD-2-Clause license (see LICENSES/BSD-2-Clause.txt)
+# SPDX-License-Identifier: BSD-2-Clause
+
+"""RBD on the Ceph cluster of the lab; ``POOLWRIGHT_CEPH_CONF`` names another one that has its two pools."""
+
+from __future__ import annotations
+
+import contextlib
+import itertools
+import json
+import os
+from pathlib import Path
+
+from ansible_collections.poolwright.virt.plugins.module_utils.imagebackend.options import DiskOptions
+from ansible_collections.poolwright.virt.tests.contract.imagebackend.labs.base import DiskLab, LabFailed, run
+
+_ROOT = Path(__file__).resolve().parents[4]
+_CONF = os.environ.get("POOLWRIGHT_CEPH_CONF") or str(_ROOT / ".work" / "lab" / "ceph" / "ceph.conf")
+
+
+class RbdLab(DiskLab):
+    """A namespace of the pool ``rbd`` for each case, and the pool ``tiny``, whose quota is 2 MiB."""
+
+    name = backend = "rbd"
+    bad_locations = ("", "/", "a/b/c", "../x", "pool@snap", "pool/", "-x")
+    bad_names = ("poolwright-base-1",)
+    package = "ceph-common"
+    settle = 3.5
+    options = DiskOptions(conf=_CONF)
+
+    def __init__(self, folder: Path) -> None:
+        super().__init__(folder)
+        self._cases = itertools.count()
+
+    def start(self) -> None:
+        if not os.path.exists(_CONF):
+            raise LabFailed(f"there is no {_CONF}: run make lab-up")
+        self._rbd("ls")
+
+    def stop(self) -> None:
+        pass
+
+    def begin(self) -> None:
+        self.location = f"rbd/case-{os.getpid()}-{next(self._cases)}"
+        self.no_location = "nowhere"
+        self.tiny_location = "tiny"
+        self._rbd("namespace", "create", self.location)
+
+    def end(self) -> None:
+        for location in (self.location, self.tiny_location):
+            # Clones before what they were cloned from.
+            for _round in range(2):
+                for name in self.volumes(location):
+                    with contextlib.suppress(LabFailed):
+                        self._remove(f"{location}/{name}")
+        self._rbd("namespace", "remove", self.location)
+
+    def volumes(self, location: str = "") -> list[str]:
+        return sorted(json.loads(self._rbd("ls", location or self.location, "--format", "json")))
+
+    def put_foreign(self, name: str) -> None:
+        self._rbd("create", "--size", "3M", f"{self.location}/{name}")
+
+    def foreign_is_whole(self, name: str) -> bool:
+        said = json.loads(self._rbd("info", f"{self.location}/{name}", "--format", "json"))
+        return bool(said["size"] == 3 * 1024 * 1024 and said["snapshot_count"] == 0)
+
+    def _remove(self, image: str) -> None:
+        for row in json.loads(self._rbd("snap", "ls", image, "--format", "json")):
+            with contextlib.suppress(LabFailed):
+                self._rbd("snap", "unprotect", f"{image}@{row['name']}")
+            self._rbd("snap", "rm", "--no-progress", f"{image}@{row['name']}")
+        self._rbd("rm", "--no-progress", image)
+
+    def _rbd(self, *arguments: str) -> str:
+        return run("rbd", "--conf", _CONF, *arguments)
