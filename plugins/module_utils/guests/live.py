@@ -17,6 +17,7 @@ _PLUGGED_BUSES = ("virtio", "scsi", "usb")
 # What of a card can change while it is in use.
 _CARD_PARTS = ("link", "filterref", "source")
 _TEXTS = ("title", "description")
+_DEVICES = ("ballooning", "cdroms", "disks", "graphics", "hostdevs", "networks")
 
 
 @dataclass(frozen=True)
@@ -100,8 +101,10 @@ def _take(now: ET.Element, option: Option, draft: _Draft) -> None:
         _take_cpus(ET.fromstring(before), now, draft)  # noqa: S314 (written just above)
     elif option.name == "memory_mb":
         _take_memory(ET.fromstring(before), now, draft)  # noqa: S314 (written just above)
-    else:
+    elif option.name in _DEVICES:
         _take_devices(option.name, devices, now, draft)
+    else:
+        draft.pending.append(option.name)
 
 
 def _take_cpus(before: ET.Element, after: ET.Element, draft: _Draft) -> None:
@@ -129,7 +132,6 @@ def _take_memory(before: ET.Element, after: ET.Element, draft: _Draft) -> None:
 
 def _take_devices(name: str, devices: Sequence[tuple[ET.Element, ET.Element]], after: ET.Element, draft: _Draft) -> None:
     left = tree.devices(after)
-    begun = len(draft.pending) + len(draft.attach) + len(draft.detach) + len(draft.update)
     stats = _take_stats(name, devices, after, draft)
     for element, was in devices:
         if not any(element is one for one in left):
@@ -139,9 +141,6 @@ def _take_devices(name: str, devices: Sequence[tuple[ET.Element, ET.Element]], a
     for element in left:
         if not any(element is one for one, _was in devices):
             _take_added(name, element, draft)
-    if not stats and len(draft.pending) + len(draft.attach) + len(draft.detach) + len(draft.update) == begun:
-        # Not a device at all.
-        draft.pending.append(name)
 
 
 def _take_stats(name: str, devices: Sequence[tuple[ET.Element, ET.Element]], after: ET.Element, draft: _Draft) -> bool:

@@ -6,6 +6,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import xml.etree.ElementTree as ET
 from collections.abc import Callable
 from typing import Any
@@ -18,6 +19,8 @@ from ansible_collections.poolwright.virt.plugins.module_utils.libvirt.events imp
 from ansible_collections.poolwright.virt.plugins.module_utils.libvirt.guest import Guest
 
 _LOOK_SECONDS = 0.5
+# A guest that was busy with another device may have missed the question.
+_ASK_SECONDS = 3.0
 
 
 def carry_out(guest: Guest, uri: str, plan: LivePlan, definition: ET.Element, clock: Clock, unplug_seconds: float) -> list[str]:
@@ -61,31 +64,35 @@ def _plain(exc: VirtError) -> str:
 
 
 def unplug(guest: Guest, uri: str, device: Device, clock: Clock, seconds: float) -> None:
-    """Ask for a device back, and wait until the guest has given it.
+    """Ask for a device back, again from time to time, and wait until the guest has given it.
 
     :raises DeadlineExceeded: it did not in time.   :raises OperationFailed: it refused.
     """
-    alias = _alias(device.element)
+    alias, text = _alias(device.element), tree.text_of(device.element)
+    deadline = Deadline.after(clock, seconds)
     with listening(uri) as events:
         try:
-            guest.detach(tree.text_of(device.element))
+            guest.detach(text)
         except NotFound:
-            if not _is_there(guest, alias):
-                return
-            raise
-        deadline = Deadline.after(clock, seconds)
+            if _is_there(guest, alias):
+                raise
+        asked = clock.monotonic()
         while _is_there(guest, alias):
             if deadline.passed:
                 raise DeadlineExceeded(f"the guest did not give the device back in {seconds:g} s", obj=guest.name, phase="unplug")
             event = pause(events, deadline, _LOOK_SECONDS)
-            if event is None or event.uuid != guest.uuid:
-                if event is not None and event.kind == CLOSED:
-                    events = None
-                continue
-            if (event.kind, event.detail) == (NOT_REMOVED, alias):
-                raise OperationFailed("the guest refused to give the device back", obj=guest.name, phase="unplug")
-            if (event.kind, event.detail) == (REMOVED, alias):
-                return
+            if event is not None and event.kind == CLOSED:
+                events = None
+            elif event is not None and (event.uuid, event.detail) == (guest.uuid, alias):
+                if event.kind == REMOVED:
+                    return
+                if event.kind == NOT_REMOVED:
+                    raise OperationFailed("the guest refused to give the device back", obj=guest.name, phase="unplug")
+            if clock.monotonic() - asked >= _ASK_SECONDS:
+                asked = clock.monotonic()
+                with contextlib.suppress(OperationFailed, NotFound):
+                    # It may be busy with the last question, or be done with it.
+                    guest.detach(text)
 
 
 def _alias(element: ET.Element) -> str:

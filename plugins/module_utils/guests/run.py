@@ -255,7 +255,8 @@ class GuestRun:
                 self._undo(guest, plan)
             raise
         if seen.active:
-            self._warnings += carry_out(guest, self._host.uri, plan.live, plan.after or _defined(seen), self._site.clock, self._opts.unplug_timeout)
+            definition = _defined(seen) if plan.after is None else plan.after
+            self._warnings += carry_out(guest, self._host.uri, plan.live, definition, self._site.clock, self._opts.unplug_timeout)
         power.take(guest, plan.steps, self._patience)
         return guest
 
