@@ -30,6 +30,7 @@ _UNITS = {
     "TB": 1000**4,
 }
 MASK = "***"
+_METADATA = "poolwright: the metadata comes here"
 _GENERATED_PREFIX = re.compile(r"ns\d+")
 
 
@@ -50,7 +51,17 @@ def parse(text: str) -> ET.Element:
 
 
 def text_of(element: ET.Element) -> str:
-    return ET.tostring(element, encoding="unicode")
+    """As XML. Each element in a domain's metadata declares its own namespaces: libvirt hands it out without what is around it."""
+    metadata = element.find("metadata")
+    if metadata is None or not len(metadata):
+        return ET.tostring(element, encoding="unicode")
+    hollow, outer = ET.Element("metadata"), ET.Element(element.tag, element.attrib)
+    hollow.text, hollow.tail = _METADATA, metadata.tail
+    outer.text, outer.tail = element.text, element.tail
+    outer.extend(hollow if child is metadata else child for child in element)
+    inside = "".join(ET.tostring(child, encoding="unicode") for child in metadata)
+    written = ET.tostring(outer, encoding="unicode")
+    return written.replace(f"<metadata>{_METADATA}</metadata>", f"<metadata>{metadata.text or ''}{inside}</metadata>", 1)
 
 
 def copy_of(element: ET.Element) -> ET.Element:
