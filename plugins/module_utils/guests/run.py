@@ -94,6 +94,7 @@ class GuestRun:
         self._patience = Patience(site.clock, opts.shutdown_timeout, opts.force, cancel)
         self._warnings: list[str] = []
         self._left: list[str] = []
+        self._made: list[tuple[str, str]] = []
 
     def result(self) -> Result:
         # A run that changes nothing need not wait for others.
@@ -264,12 +265,13 @@ class GuestRun:
         for disk in plan.storage.missing:
             self._deadline.check("the disk's making", obj=self._wish.name, phase="disk")
             disk.create(self._deadline)
+            self._made.append((disk.disk.location, disk.disk.name))
 
     def _undo(self, guest: Guest, plan: _Plan) -> None:
         """A new guest that cannot be had as described is not there at all; what cannot be taken back is left to the next run."""
         try:
-            made = {(disk.disk.location, disk.disk.name) for disk in plan.storage.missing}
-            remove_disks([disk for disk in plan.storage.own if (disk.location, disk.name) in made])
+            # Not one that somebody else made under its name meanwhile.
+            remove_disks([disk for disk in plan.storage.own if (disk.location, disk.name) in self._made])
             guest.undefine()
         except VirtError as exc:
             self._left.append(f"{guest.name} could not be taken back: {exc}")
