@@ -46,7 +46,7 @@ class Lab:
 
     def root(self, **options: Any) -> dict[str, Any]:
         """The tiny guest's disk."""
-        place = {"backend": "qcow2", "location": str(self.disks), "name": f"{NAME}_root"}
+        place: dict[str, Any] = {"backend": "qcow2", "location": str(self.disks), "name": f"{NAME}_root"}
         return {**place, "image": {"source": str(TINY), "format": "qcow2"}, **options}
 
     def blank(self, name: str = "data", **options: Any) -> dict[str, Any]:
@@ -54,7 +54,7 @@ class Lab:
 
     def booted(self, **options: Any) -> dict[str, Any]:
         """A guest that answers the power button; returns the last result."""
-        wanted = {"memory_mb": 192, "disks": [self.root()], "networks": [{"network": NETWORK}], "state": "running", **options}
+        wanted: dict[str, Any] = {"memory_mb": 192, "disks": [self.root()], "networks": [{"network": NETWORK}], "state": "running", **options}
         result = self.run(**wanted)
         clock, turns = threading.Event(), 0
         while not result["addresses"]:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import subprocess
 import xml.etree.ElementTree as ET
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -66,14 +67,14 @@ def test_what_nobody_asked_for_survives_a_change_of_everything_else(lab: Lab) ->
     first = lab.xml()
     assert lab.run()["changed"] is False
     assert lab.xml() == first
-    same = {
+    same: dict[str, Any] = {
         "cpus": 2, "memory_mb": 96, "cpu": {"mode": "custom", "model": "qemu64", "cores": 2}, "machine": "pc", "firmware": "bios",
         "disks": [{"path": str(disk), "format": "raw"}], "networks": [{"network": "default"}], "features": {"acpi": True}, "boot_order": ["disk"],
     }  # fmt: skip
     assert lab.run(**same)["changed"] is False
     assert lab.xml() == first
 
-    change = {
+    change: dict[str, Any] = {
         **same,
         "title": "ours now",
         "memory_mb": 128,
@@ -116,7 +117,7 @@ def test_a_guest_of_virt_install_survives(lab: Lab) -> None:
     )  # fmt: skip
     lab.daemon.virsh("define", "/dev/stdin", stdin=made.stdout)
     first = lab.xml()
-    same = {
+    same: dict[str, Any] = {
         "cpus": 2, "memory_mb": 128, "disks": [{"path": str(disk), "format": "qcow2"}], "networks": [{"network": "default", "model": "virtio"}],
         "graphics": {"type": "vnc", "listen": "127.0.0.1"}, "agent": True, "rng": {"source": "/dev/urandom"}, "clock": {"offset": "utc"},
     }  # fmt: skip
@@ -133,7 +134,7 @@ def test_a_disk_that_is_there_is_never_taken_over_nor_removed(lab: Lab) -> None:
         lab.run(memory_mb=64, disks=[lab.blank()])
     assert lab.daemon is not None
     assert lab.daemon.virsh("list", "--all", "--name") == "other"
-    place = {key: value for key, value in lab.blank(readonly=True).items() if key != "size_gb"}
+    place: dict[str, Any] = {key: value for key, value in lab.blank(readonly=True).items() if key != "size_gb"}
     assert lab.run(memory_mb=64, disks=[place])["disks"][0]["made"] is False
     assert lab.run(state="absent")["removed"] == []
     assert lab.files() == [f"{NAME}_data.qcow2"]
@@ -164,7 +165,7 @@ def test_a_machine_of_a_pool_is_left_to_its_pool(lab: Lab) -> None:
 
 
 def test_disks_and_state_that_shall_stay_do(lab: Lab) -> None:
-    wanted = {"memory_mb": 64, "disks": [lab.blank()], "machine": "q35", "firmware": "efi", "tpm": {"model": "tpm-crb"}}
+    wanted: dict[str, Any] = {"memory_mb": 64, "disks": [lab.blank()], "machine": "q35", "firmware": "efi", "tpm": {"model": "tpm-crb"}}
     first = lab.run(**wanted, state="running")
     assert lab.daemon is not None
     lib = lab.daemon.folder / "lib"
@@ -173,7 +174,7 @@ def test_disks_and_state_that_shall_stay_do(lab: Lab) -> None:
     kept = lab.run(state="absent", keep=["disks", "nvram", "tpm"], force=True, shutdown_timeout=0)
     assert (kept["removed"], [path.rpartition("/")[2] for path in kept["kept"]]) == ([], lab.files())
     assert nvram.exists() and tpm.exists()
-    place = {key: value for key, value in lab.blank().items() if key != "size_gb"}
+    place: dict[str, Any] = {key: value for key, value in lab.blank().items() if key != "size_gb"}
     assert lab.run(**{**wanted, "disks": [place]}, state="running")["uuid"] == first["uuid"]
     lab.run(state="absent", force=True, shutdown_timeout=0)
     assert not nvram.exists() and not tpm.exists()

@@ -34,7 +34,7 @@ def gone(lab: Lab) -> bool:
 
 
 def test_a_definition_that_was_killed_is_finished_or_taken_back(lab: Lab) -> None:
-    wanted = {"memory_mb": 64, "disks": [lab.root(), lab.blank()], "state": "running", "autostart": True}
+    wanted: dict[str, Any] = {"memory_mb": 64, "disks": [lab.root(), lab.blank()], "state": "running", "autostart": True}
     points = int(run_until(lab, -1, wanted)[1])
     assert points >= 8
     whole = lab.xml()
@@ -54,7 +54,7 @@ def test_a_definition_that_was_killed_is_finished_or_taken_back(lab: Lab) -> Non
 
 
 def test_a_removal_that_was_killed_is_finished(lab: Lab) -> None:
-    wanted = {"memory_mb": 64, "disks": [lab.root(), lab.blank()], "state": "running"}
+    wanted: dict[str, Any] = {"memory_mb": 64, "disks": [lab.root(), lab.blank()], "state": "running"}
     lab.run(**wanted)
     points = int(run_until(lab, -1, {"state": "absent"})[1])
     assert points >= 6
@@ -67,8 +67,14 @@ def test_a_removal_that_was_killed_is_finished(lab: Lab) -> None:
 
 
 def test_a_change_that_was_killed_is_finished(lab: Lab) -> None:
-    before = {"memory_mb": 64, "disks": [lab.blank("a")], "state": "running"}
-    after = {"memory_mb": 64, "disks": [lab.blank("a", size_gb=0.02), lab.blank("b")], "title": "changed", "metadata": {"a": "b"}, "state": "running"}
+    before: dict[str, Any] = {"memory_mb": 64, "disks": [lab.blank("a")], "state": "running"}
+    after: dict[str, Any] = {
+        "memory_mb": 64,
+        "disks": [lab.blank("a", size_gb=0.02), lab.blank("b")],
+        "title": "changed",
+        "metadata": {"a": "b"},
+        "state": "running",
+    }
     lab.run(**before)
     points = int(run_until(lab, -1, after)[1])
     assert points >= 10

@@ -282,7 +282,7 @@ def bridged(lab: Lab, options: Options) -> Options:
 
 @pytest.mark.parametrize("one", CASES, ids=lambda one: one.name)
 def test_an_option_changes_what_it_says_and_goes_back(lab: Lab, one: Case) -> None:
-    base = {"memory_mb": 128, **one.base}
+    base: dict[str, Any] = {"memory_mb": 128, **one.base}
     assert lab.run(**base)["changed"]
     first = lab.xml()
     step: Callable[[Options], tuple[dict[str, Any], str]] = lambda options: (lab.run(**options), lab.xml())  # noqa: E731

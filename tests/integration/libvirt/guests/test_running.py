@@ -7,6 +7,7 @@
 from __future__ import annotations
 
 import xml.etree.ElementTree as ET
+from typing import Any
 
 import pytest
 
@@ -50,7 +51,7 @@ def test_a_guest_that_does_not_go_is_switched_off_only_where_that_is_allowed(lab
 
 def test_disks_and_cards_are_plugged_and_unplugged(lab: Lab) -> None:
     lab.booted()
-    wanted = {"disks": [lab.root(), lab.blank(serial="data-1")], "networks": [CARD, {**CARD, "model": "virtio"}]}
+    wanted: dict[str, Any] = {"disks": [lab.root(), lab.blank(serial="data-1")], "networks": [CARD, {**CARD, "model": "virtio"}]}
     predicted = lab.run(check=True, **wanted)
     plugged = lab.run(**wanted)
     mac = plugged["networks"][1]["mac"]
@@ -74,7 +75,7 @@ def test_disks_and_cards_are_plugged_and_unplugged(lab: Lab) -> None:
 
 def test_a_guest_that_does_not_give_a_device_back_keeps_it_until_its_restart(lab: Lab) -> None:
     """Nothing boots, so nobody answers."""
-    wanted = {"memory_mb": 64, "disks": [lab.blank("a"), lab.blank("b")], "state": "running"}
+    wanted: dict[str, Any] = {"memory_mb": 64, "disks": [lab.blank("a"), lab.blank("b")], "state": "running"}
     lab.run(**wanted)
     kept = lab.run(**{**wanted, "disks": [lab.blank("a")]}, unplug_timeout=1)
     assert kept["pending_restart"] == ["disks[vdb]"]
@@ -86,12 +87,12 @@ def test_a_guest_that_does_not_give_a_device_back_keeps_it_until_its_restart(lab
 
 def test_what_can_change_in_use_does_and_the_rest_is_told(lab: Lab) -> None:
     vnc = {"type": "vnc", "listen": "127.0.0.1", "password": "pw-one"}
-    base = {
+    base: dict[str, Any] = {
         "cpus": 1, "max_cpus": 2, "memory_mb": 96, "max_memory_mb": 128, "networks": [CARD], "graphics": vnc, "video": {"model": "vga"},
         "cdroms": [{}], "state": "running",
     }  # fmt: skip
     lab.run(**base)
-    change = {
+    change: dict[str, Any] = {
         "cpus": 2, "memory_mb": 128, "title": "T", "description": "D", "metadata": {"a": "b"}, "networks": [{**CARD, "link": "down"}],
         "graphics": {**vnc, "password": "pw-two"}, "cdroms": [{"path": "/etc/hostname"}], "ballooning": {"stats_period": 3}, "autostart": True,
     }  # fmt: skip
@@ -116,7 +117,7 @@ def test_what_can_change_in_use_does_and_the_rest_is_told(lab: Lab) -> None:
 
 
 def test_a_disk_grows_while_it_is_used_and_never_shrinks(lab: Lab) -> None:
-    wanted = {"memory_mb": 64, "disks": [lab.blank()]}
+    wanted: dict[str, Any] = {"memory_mb": 64, "disks": [lab.blank()]}
     lab.run(**wanted, state="running")
     grown = lab.run(memory_mb=64, disks=[lab.blank(size_gb=0.02)])
     assert grown["actions"][0].startswith("grow the disk")
