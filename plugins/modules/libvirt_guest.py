@@ -58,10 +58,9 @@ options:
     default: auto
   name:
     description:
-      - The guest's name.
+      - The guest's name. Either it or O(guests) is given.
     type: str
-    required: true
-  state:
+  state: &state
     description:
       - V(present) has it defined, and leaves what it is doing alone.
       - V(running) and V(paused) start or resume it as needed.
@@ -99,41 +98,41 @@ options:
       - Seconds for fetching images, making disks, and waiting for another run that changes the guest.
     type: float
     default: 3600
-  uuid:
+  uuid: &uuid
     description:
       - The UUID of a new guest. The default follows from the host and the name.
     type: str
-  xml:
+  xml: &xml
     description:
       - The whole domain as XML, in place of all options below but O(autostart). Its UUID and the addresses of its cards may be left out. They
         are then kept, or made from the name.
       - The guest is defined anew when this XML has changed, and when somebody changed the definition.
     type: str
-  title:
+  title: &title
     description:
       - A short description without line breaks. An empty one removes it.
     type: str
-  description:
+  description: &description
     description:
       - A longer description. An empty one removes it.
     type: str
-  metadata:
+  metadata: &metadata
     description:
       - Keys and values of your own, kept in the domain's metadata in the collection's own namespace. All of them are given.
     type: dict
-  machine:
+  machine: &machine
     description:
       - The machine type, such as V(q35). A guest keeps the version that it was made with.
     type: str
-  cpus:
+  cpus: &cpus
     description:
       - The number of virtual CPUs. The default for a new guest is 1.
     type: int
-  max_cpus:
+  max_cpus: &max_cpus
     description:
       - The number up to which they can be plugged in while the guest runs.
     type: int
-  cpu:
+  cpu: &cpu
     description:
       - The model and the topology of the CPUs.
     type: dict
@@ -180,15 +179,15 @@ options:
             type: str
             choices: [force, require, optional, disable, forbid]
             default: require
-  memory_mb:
+  memory_mb: &memory_mb
     description:
       - Memory in MiB. The default for a new guest is 1024.
     type: int
-  max_memory_mb:
+  max_memory_mb: &max_memory_mb
     description:
       - The most that the guest can be given by its balloon while it runs, in MiB.
     type: int
-  ballooning:
+  ballooning: &ballooning
     description:
       - The device by which a running guest gives memory back.
     type: dict
@@ -210,7 +209,7 @@ options:
         description:
           - Seconds between statistics from inside the guest. V(0) for none.
         type: int
-  numa:
+  numa: &numa
     description:
       - The guest's memory nodes, and those of the host that its memory comes from.
     type: dict
@@ -240,16 +239,16 @@ options:
         description:
           - Nodes of the host, such as V(0).
         type: str
-  firmware:
+  firmware: &firmware
     description:
       - The firmware. The default for a new guest is that of the machine type.
     type: str
     choices: [bios, efi]
-  secure_boot:
+  secure_boot: &secure_boot
     description:
       - Whether the firmware starts signed systems only. Wants O(firmware=efi) and a V(q35) machine, which is then the default.
     type: bool
-  tpm:
+  tpm: &tpm
     description:
       - An emulated TPM 2.0.
     type: dict
@@ -260,7 +259,7 @@ options:
         type: str
         choices: [tpm-crb, tpm-tis, none]
         default: tpm-crb
-  features:
+  features: &features
     description:
       - Features of the machine. Those that are not given are left alone.
     type: dict
@@ -297,7 +296,7 @@ options:
         description:
           - The port that VMware's tools ask.
         type: bool
-  clock:
+  clock: &clock
     description:
       - The guest's clock.
     type: dict
@@ -337,28 +336,28 @@ options:
               - What it follows.
             type: str
             choices: [boot, guest, wall, realtime]
-  on_poweroff:
+  on_poweroff: &on_poweroff
     description:
       - What happens when the guest switches itself off.
     type: str
     choices: [destroy, restart, preserve]
-  on_reboot:
+  on_reboot: &on_reboot
     description:
       - What happens when the guest reboots itself.
     type: str
     choices: [destroy, restart, preserve]
-  on_crash:
+  on_crash: &on_crash
     description:
       - What happens when the guest crashes.
     type: str
     choices: [destroy, restart, preserve, coredump-destroy, coredump-restart]
-  boot_order:
+  boot_order: &boot_order
     description:
       - What the guest boots from, by kind of device. It is either given here or by C(boot_order) of devices.
     type: list
     elements: str
     choices: [disk, cdrom, network]
-  disks:
+  disks: &disks
     description:
       - All disks of the guest. One that is not named any more is taken off. What was on it stays, also as the guest's, until the guest is removed.
       - A disk is on a backend (O(disks[].backend), O(disks[].location), O(disks[].name)), or is a file or device that is there (O(disks[].path)).
@@ -466,7 +465,7 @@ options:
         description:
           - The serial number that the guest sees. An empty one removes it.
         type: str
-  cdroms:
+  cdroms: &cdroms
     description:
       - All CD-ROM drives of the guest, in order.
     type: list
@@ -489,7 +488,7 @@ options:
         description:
           - Its number in the order of booting. V(0) takes it out.
         type: int
-  networks:
+  networks: &networks
     description:
       - All network cards of the guest, in order. A card keeps its address. A new one gets one that follows from the guest's UUID and the
         card's place.
@@ -539,11 +538,11 @@ options:
         description:
           - A network filter of libvirt's. An empty one removes it.
         type: str
-  agent:
+  agent: &agent
     description:
       - The channel of the agent in the guest. A new guest has it.
     type: bool
-  channels:
+  channels: &channels
     description:
       - All virtio channels of the guest but the agent's.
     type: list
@@ -560,7 +559,7 @@ options:
         type: str
         choices: [unix, spicevmc]
         default: unix
-  serial:
+  serial: &serial
     description:
       - The first serial port. A new guest has it.
     type: dict
@@ -573,7 +572,7 @@ options:
         description:
           - Whether the file is continued when the guest starts.
         type: bool
-  graphics:
+  graphics: &graphics
     description:
       - A screen to look at from elsewhere.
     type: dict
@@ -600,7 +599,7 @@ options:
         description:
           - The password. VNC takes 8 characters at most. An empty one removes it.
         type: str
-  video:
+  video: &video
     description:
       - The graphics card.
     type: dict
@@ -619,7 +618,7 @@ options:
         description:
           - The number of screens.
         type: int
-  vsock:
+  vsock: &vsock
     description:
       - A socket between guest and host.
     type: dict
@@ -633,7 +632,7 @@ options:
         description:
           - The guest's number, 3 or above. The default leaves it to libvirt.
         type: int
-  rng:
+  rng: &rng
     description:
       - Random numbers of the host for the guest. A new guest has them.
     type: dict
@@ -655,7 +654,7 @@ options:
         description:
           - The period in milliseconds.
         type: int
-  watchdog:
+  watchdog: &watchdog
     description:
       - A device that acts when the guest hangs.
     type: dict
@@ -671,7 +670,7 @@ options:
           - What it does. The default for a new one is V(reset).
         type: str
         choices: [reset, shutdown, poweroff, pause, none]
-  hostdevs:
+  hostdevs: &hostdevs
     description:
       - All PCI and USB devices of the host that the guest has.
     type: list
@@ -688,10 +687,57 @@ options:
           - C(0000:01:00.0) for PCI, C(vendor:product) in hex for USB.
         type: str
         required: true
-  autostart:
+  autostart: &autostart
     description:
       - Whether the guest starts with the host.
     type: bool
+  guests:
+    description:
+      - Several guests in one call, in place of O(name) and all options of one guest. One that fails does not stop the others.
+    type: list
+    elements: dict
+    suboptions:
+      name:
+        description:
+          - The guest's name.
+        type: str
+        required: true
+      state: *state
+      uuid: *uuid
+      xml: *xml
+      title: *title
+      description: *description
+      metadata: *metadata
+      machine: *machine
+      cpus: *cpus
+      max_cpus: *max_cpus
+      cpu: *cpu
+      memory_mb: *memory_mb
+      max_memory_mb: *max_memory_mb
+      ballooning: *ballooning
+      numa: *numa
+      firmware: *firmware
+      secure_boot: *secure_boot
+      tpm: *tpm
+      features: *features
+      clock: *clock
+      on_poweroff: *on_poweroff
+      on_reboot: *on_reboot
+      on_crash: *on_crash
+      boot_order: *boot_order
+      disks: *disks
+      cdroms: *cdroms
+      networks: *networks
+      agent: *agent
+      channels: *channels
+      serial: *serial
+      graphics: *graphics
+      video: *video
+      vsock: *vsock
+      rng: *rng
+      watchdog: *watchdog
+      hostdevs: *hostdevs
+      autostart: *autostart
 requirements:
   - Python 3.9 or newer on the target host
   - libvirt-python
@@ -770,6 +816,15 @@ EXAMPLES = r"""
     state: shutoff
     shutdown_timeout: 120
     force: true
+
+- name: Several guests in one call
+  poolwright.virt.libvirt_guest:
+    guests:
+      - name: web-1
+        state: running
+        memory_mb: 2048
+      - name: web-2
+        state: shutoff
 
 - name: Remove it with its disks
   poolwright.virt.libvirt_guest:
@@ -851,6 +906,12 @@ kept:
   type: list
   elements: str
   sample: []
+guests:
+  description: What is returned of each guest, without the diff, in place of all that.
+  returned: with O(guests)
+  type: list
+  elements: dict
+  sample: []
 stats:
   description: What the run cost. C(calls) to libvirt by name, C(logins), and C(seconds) by phase.
   returned: success
@@ -864,15 +925,12 @@ stats:
 from ansible.module_utils.basic import AnsibleModule
 
 from ansible_collections.poolwright.virt.plugins.module_utils.guests.request import guest_with
-from ansible_collections.poolwright.virt.plugins.module_utils.guests.spec import guest_options, run_options
+from ansible_collections.poolwright.virt.plugins.module_utils.guests.spec import module_options, module_rules
 from ansible_collections.poolwright.virt.plugins.module_utils.runner import run_module
 
 
 def main() -> None:
-    module = AnsibleModule(
-        argument_spec={"name": {"type": "str", "required": True}, **run_options(), **guest_options()},
-        supports_check_mode=True,
-    )
+    module = AnsibleModule(argument_spec=module_options(), supports_check_mode=True, **module_rules())
     run_module(module, lambda cancel: guest_with(module.params, module.check_mode, cancel))
 
 

@@ -35,6 +35,29 @@ _VNC_PASSWORD = 8
 _BESIDE_XML = frozenset({"xml", "uuid", "autostart"})
 
 
+def parse_request(params: Params) -> list[Wish]:
+    """The guests that are asked for, one or several.
+
+    :raises InvalidSpec: with every fault of all.
+    """
+    several = params.get("guests")
+    found, problems = [], []
+    for number, one in enumerate([params] if several is None else several):
+        try:
+            found.append(parse_guest(one))
+        except InvalidSpec as exc:
+            problems += exc.problems if several is None else [f"guests[{number}].{fault}" for fault in exc.problems]
+    for name in _repeated([wish.name for wish in found]):
+        problems.append(f"guests: {name} is there more than once")
+    if several is not None and params.get("state") != "present":
+        problems.append("state: give it with each of the guests")
+    if params.get("keep") and not any(wish.state is State.ABSENT for wish in found) and not problems:
+        problems.append("keep: goes with state: absent only; leave it out")
+    if problems:
+        raise InvalidSpec(problems)
+    return found
+
+
 def parse_guest(params: Params) -> Wish:
     """:raises InvalidSpec: with every fault."""
     problems: list[str] = []
@@ -46,8 +69,6 @@ def parse_guest(params: Params) -> Wish:
     name = str(params["name"])
     if not _NAME.fullmatch(name) or name != name.strip():
         problem("name", f"{name!r} cannot be a guest's name; use 1 to 200 characters without / and line breaks, no spaces around")
-    if params.get("keep") and state is not State.ABSENT:
-        problem("keep", "goes with state: absent only; leave it out")
     typed = sorted(key for key in guest_options() if key not in _BESIDE_XML and params.get(key) is not None)
     if params.get("xml") is not None and typed:
         problem("xml", f"stands in place of {', '.join(typed)}; give either")

@@ -10,13 +10,21 @@ import functools
 import os
 import socket
 import threading
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from contextlib import AbstractContextManager
 from typing import Any
 
 from ansible_collections.poolwright.virt.plugins.module_utils.clock import Clock, Deadline
-from ansible_collections.poolwright.virt.plugins.module_utils.errors import InvalidSpec
-from ansible_collections.poolwright.virt.plugins.module_utils.guests.params import parse_guest
+from ansible_collections.poolwright.virt.plugins.module_utils.errors import (
+    AuthenticationFailed,
+    Cancelled,
+    ConnectionFailed,
+    InvalidSpec,
+    MissingDependency,
+    VirtError,
+)
+from ansible_collections.poolwright.virt.plugins.module_utils.guests.look import AddressBook
+from ansible_collections.poolwright.virt.plugins.module_utils.guests.params import parse_request
 from ansible_collections.poolwright.virt.plugins.module_utils.guests.run import GuestRun, Options, Result, Site
 from ansible_collections.poolwright.virt.plugins.module_utils.guests.wish import Wish
 from ansible_collections.poolwright.virt.plugins.module_utils.images.cache import ImageCache
@@ -34,16 +42,46 @@ Params = Mapping[str, Any]
 
 
 def guest_with(params: Params, check_mode: bool, cancel: threading.Event) -> Result:
-    """:raises VirtError: see ``GuestRun``."""
-    wish, clock = parse_guest(params), Clock()
+    """:raises VirtError: see ``GuestRun``. Of several guests, those that failed are told in the result."""
+    wishes, clock = parse_request(params), Clock()
     stats = Stats(clock)
     host = Host(str(params["uri"]), clock, stats)
     try:
-        _refuse_other_machine(host, wish)
-        run = GuestRun(site_of(host, params, clock), wish, options_of(params, check_mode), cancel)
-        return {**run.result(), "stats": stats.as_dict()}
+        for wish in wishes:
+            _refuse_other_machine(host, wish)
+        site, opts = site_of(host, params, clock), options_of(params, check_mode)
+        if params.get("guests") is None:
+            return {**GuestRun(site, wishes[0], opts, cancel).result(), "stats": stats.as_dict()}
+        return {**_several(site, wishes, opts, cancel), "stats": stats.as_dict()}
     finally:
         host.close()
+
+
+def _several(site: Site, wishes: Sequence[Wish], opts: Options, cancel: threading.Event) -> Result:
+    """One after the other; one that fails does not stop the others, unless none can be had."""
+    results: list[Result] = []
+    failures: list[str] = []
+    for wish in wishes:
+        if cancel.is_set():
+            failures.append(str(Cancelled("the run was told to stop", obj=wish.name, phase="guest")))
+            continue
+        try:
+            results.append(GuestRun(site, wish, opts, cancel).result())
+        except (AuthenticationFailed, ConnectionFailed, MissingDependency) as exc:
+            failures.append(str(exc))
+            break
+        except InvalidSpec as exc:
+            failures += [f"{wish.name}: {fault}" for fault in exc.problems]
+        except VirtError as exc:
+            failures.append(str(exc) if wish.name in str(exc) else f"{wish.name}: {exc}")
+    diffs = [{**diff, "before_header": one["name"], "after_header": one["name"]} for one in results if (diff := one.pop("diff"))["before"] != diff["after"]]
+    return {
+        "changed": any(one["changed"] for one in results),
+        "guests": results,
+        "diff": diffs,
+        "warnings": [warning for one in results for warning in one.pop("warnings")],
+        "failures": failures,
+    }
 
 
 def options_of(params: Params, check_mode: bool) -> Options:
@@ -69,7 +107,7 @@ def site_of(host: Host, params: Params, clock: Clock) -> Site:
         return FileLock(path, clock, deadline)
 
     platform = functools.cache(lambda: choose_platform(host, virt_type, kvm_works))
-    return Site(host, ImageCache(layout.images, clock), clock, platform, lock)
+    return Site(host, ImageCache(layout.images, clock), clock, platform, lock, AddressBook(host))
 
 
 def _file_name(name: str) -> str:

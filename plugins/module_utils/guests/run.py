@@ -54,6 +54,7 @@ class Site:
 
     :ivar platform: what new guests run on, and a warning; asked only where one is made.
     :ivar lock: held while a guest of this name is changed.
+    :ivar book: the guests' addresses, looked up once for all of them.
     """
 
     host: Host
@@ -61,6 +62,7 @@ class Site:
     clock: Clock
     platform: Callable[[], tuple[Platform, str]]
     lock: Callable[[str, Deadline], AbstractContextManager[object]]
+    book: AddressBook
 
 
 @dataclass(frozen=True)
@@ -297,7 +299,7 @@ class GuestRun:
     def _account(self, plan: _Plan, now: Seen, pending: tuple[str, ...]) -> Result:
         domain = plan.after if now.guest is None or self._opts.check_mode else now.definition
         current = now.current
-        addresses = {} if current is None else AddressBook(self._host).of(current)
+        addresses = {} if current is None else self._site.book.of(current)
         state = plan.state if self._opts.check_mode or plan.after is None else now.state
         return {
             "changed": plan.changed,

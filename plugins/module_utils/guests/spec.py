@@ -22,13 +22,28 @@ def run_options() -> Spec:
         "uri": {"type": "str", "default": "qemu:///system"},
         "location": {"type": "path"},
         "virt_type": {"type": "str", "choices": ["auto", "kvm", "qemu"], "default": "auto"},
-        "state": {"type": "str", "choices": list(STATES), "default": "present"},
         "shutdown_timeout": {"type": "float", "default": 60},
         "force": {"type": "bool", "default": False},
         "keep": {"type": "list", "elements": "str", "choices": ["disks", "nvram", "tpm"], "default": []},
         "unplug_timeout": {"type": "float", "default": 20},
         "timeout": {"type": "float", "default": 3600},
     }
+
+
+def module_options() -> Spec:
+    """All options: one guest, or several with options of their own."""
+    one = {**state_option(), **guest_options()}
+    several = {"name": {"type": "str", "required": True}, **one}
+    return {"name": {"type": "str"}, **run_options(), **one, "guests": {"type": "list", "elements": "dict", "options": several}}
+
+
+def module_rules() -> Spec:
+    """What goes with what, as ``AnsibleModule`` takes it."""
+    return {"required_one_of": [["name", "guests"]], "mutually_exclusive": [["guests", one] for one in ("name", *guest_options())]}
+
+
+def state_option() -> Spec:
+    return {"state": {"type": "str", "choices": list(STATES), "default": "present"}}
 
 
 def guest_options() -> Spec:
@@ -154,7 +169,11 @@ def _device_options() -> Spec:
         "channels": _list(name=_text(required=True), type=_text("unix", "spicevmc", default="unix")),
         "serial": _group(log_file={"type": "path"}, append=_flag()),
         "graphics": _group(
-            type=_text("vnc", "spice", "none", required=True), listen=_text(), port=_number(), keymap=_text(), password={"type": "str", "no_log": True}
+            type=_text("vnc", "spice", "none", required=True),
+            listen=_text(),
+            port=_number(),
+            keymap=_text(no_log=False),
+            password={"type": "str", "no_log": True},
         ),
         "video": _group(model=_text("virtio", "qxl", "vga", "bochs", "cirrus", "none", required=True), vram_mb=_number(), heads=_number()),
         "vsock": _group(enabled=_flag(default=True), cid=_number()),

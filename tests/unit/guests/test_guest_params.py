@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from ansible_collections.poolwright.virt.plugins.module_utils.errors import InvalidSpec
-from ansible_collections.poolwright.virt.plugins.module_utils.guests.params import parse_guest
+from ansible_collections.poolwright.virt.plugins.module_utils.guests.params import parse_guest, parse_request
 
 DISK = {"backend": "qcow2", "location": "/d", "name": "a"}
 
@@ -21,7 +21,6 @@ DISK = {"backend": "qcow2", "location": "/d", "name": "a"}
     [
         ({"name": "a/b"}, "name: 'a/b' cannot be"),
         ({"xml": "<domain/>", "cpus": 1, "title": "t"}, "xml: stands in place of cpus, title"),
-        ({"keep": ["disks"]}, "keep: goes with state: absent"),
         ({"uuid": "x"}, "uuid: 'x' is no UUID"),
         ({"cpus": 0}, "cpus: 0 is not above 0"),
         ({"cpus": 4, "max_cpus": 2}, "cpus: 4 are more than max_cpus: 2"),
@@ -89,3 +88,12 @@ def test_all_faults_are_told_at_once_and_no_password_is_among_them() -> None:
 def test_short_addresses_of_pci_devices_are_written_out() -> None:
     found = parse_guest({"name": "g", "state": "present", "hostdevs": [{"type": "pci", "address": "01:00.0"}]})
     assert found.hostdevs is not None and found.hostdevs[0].address == "0000:01:00.0"
+
+
+def test_several_guests_are_judged_together() -> None:
+    with pytest.raises(InvalidSpec) as raised:
+        parse_request({"state": "running", "guests": [{"name": "a", "state": "present", "cpus": 0}, {"name": "b", "state": "absent"}] * 2})
+    problems = ["guests[0].cpus: 0 is not above 0", "guests[2].cpus: 0 is not above 0", "guests: b is there more than once"]
+    assert raised.value.problems == [*problems, "state: give it with each of the guests"]
+    with pytest.raises(InvalidSpec, match="keep: goes with state: absent"):
+        parse_request({"name": "a", "state": "present", "keep": ["disks"]})

@@ -18,11 +18,11 @@ from typing import Any
 import pytest
 
 from ansible_collections.poolwright.virt.plugins.module_utils.guests.request import guest_with
-from ansible_collections.poolwright.virt.plugins.module_utils.guests.spec import run_options
+from ansible_collections.poolwright.virt.plugins.module_utils.guests.spec import run_options, state_option
 from ansible_collections.poolwright.virt.tests.contract.labs.own_libvirtd import NETWORK, OwnLibvirtd
 from ansible_collections.poolwright.virt.tests.integration.libvirt.conftest import TINY
 
-DEFAULTS = {key: option.get("default") for key, option in run_options().items()}
+DEFAULTS = {key: option.get("default") for key, option in {**run_options(), **state_option()}.items()}
 NAME = "g-1"
 OURS = "https://poolwright.virt/xmlns/guest/1"
 

@@ -13,8 +13,8 @@ import pytest
 import yaml
 from ansible.module_utils.common.arg_spec import ArgumentSpecValidator
 
-from ansible_collections.poolwright.virt.plugins.module_utils.guests.params import parse_guest
-from ansible_collections.poolwright.virt.plugins.module_utils.guests.spec import guest_options, run_options
+from ansible_collections.poolwright.virt.plugins.module_utils.guests.params import parse_request
+from ansible_collections.poolwright.virt.plugins.module_utils.guests.spec import module_options
 from ansible_collections.poolwright.virt.tests.integration.libvirt.guests.conftest import NAME, Lab
 from ansible_collections.poolwright.virt.tests.integration.modules.conftest import Ansible
 
@@ -56,6 +56,20 @@ def test_a_guest_from_a_play(lab: Lab, ansible: Ansible) -> None:
     assert set(sample) == set(made["disks"][0])
 
 
+def test_several_guests_in_one_call_share_a_connection_and_none_stops_the_others(lab: Lab, ansible: Ansible) -> None:
+    several: list[dict[str, Any]] = [{"name": f"g-{number}", "memory_mb": 64, "networks": [{"network": "default"}]} for number in range(1, 4)]
+    several[1]["networks"] = [{"network": "none"}]
+    task = {"poolwright.virt.libvirt_guest": {"uri": lab.uri, "location": str(lab.folder / "state"), "virt_type": "qemu", "guests": several}}
+    (failed,) = ansible.play(task).results
+    assert (failed["failed"], [one["name"] for one in failed["guests"]]) == (True, ["g-1", "g-3"])
+    assert "g-2" in failed["msg"] and "no network 'none'" in failed["msg"]
+    several[1]["networks"] = []
+    made, again = ansible.play(task, task).results
+    assert ([one["changed"] for one in made["guests"]], again["changed"]) == ([False, True, False], False)
+    assert (again["stats"]["logins"], again["diff"]) == (1, [])
+    assert sum(again["stats"]["calls"].values()) <= 3 * 10
+
+
 def test_errors_are_told_without_a_traceback(lab: Lab, ansible: Ansible) -> None:
     played = ansible.play(guest(lab, memory_mb=0, cpus=-1), guest(lab, xml="<domain", state="running"))
     assert [result["code"] for result in played.results] == ["invalid_spec", "invalid_spec"]
@@ -64,12 +78,14 @@ def test_errors_are_told_without_a_traceback(lab: Lab, ansible: Ansible) -> None
 
 
 def test_every_example_is_a_request_that_can_be_read() -> None:
-    spec = {"name": {"type": "str", "required": True}, **run_options(), **guest_options()}
+    spec = module_options()
     examples = yaml.safe_load(importlib.import_module(f"{MODULES}libvirt_guest").EXAMPLES)
     for task in examples:
-        told = {key: "text" if isinstance(value, str) and "{{" in value else value for key, value in task["poolwright.virt.libvirt_guest"].items()}
+        told: dict[str, Any] = {
+            key: "text" if isinstance(value, str) and "{{" in value else value for key, value in task["poolwright.virt.libvirt_guest"].items()
+        }
         if "graphics" in told:
             told["graphics"] = {**told["graphics"], "password": "text"}
         found = ArgumentSpecValidator(spec).validate(told)
         assert found.error_messages == []
-        parse_guest(found.validated_parameters)
+        parse_request(found.validated_parameters)
