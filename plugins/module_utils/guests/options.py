@@ -98,11 +98,13 @@ def _memory(wish: Wish) -> Option | None:
 def edited(domain: ET.Element, wish: Wish, scene: Scene) -> tuple[ET.Element, list[str]]:
     """A copy as it is wanted, and the names of the options that made a difference."""
     after, names = tree.copy_of(domain), []
+    before = tree.text_of(after)
     for option in options(wish, scene):
-        before = tree.text_of(after)
         option.edit(after)
-        if tree.text_of(after) != before:
+        text = tree.text_of(after)
+        if text != before:
             names.append(option.name)
+        before = text
     return after, names
 
 

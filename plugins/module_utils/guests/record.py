@@ -7,7 +7,7 @@
 ::
 
     <guest uuid="...">                     of the domain it was written for: a copy of a domain does not own its disks
-      <disk location="" name="" .../>      disks that were made for it, as planned; it is written before the first of them exists
+      <disk location="" name="" .../>      disks of its own, as planned; written before the first of them exists, and made="yes" when they do
       <value key="">...</value>            the user's own
       <source given="" became=""/>         of a guest from the user's XML: digests of that, and of what libvirt made of it
     </guest>
@@ -37,11 +37,15 @@ ET.register_namespace(PREFIX, NAMESPACE)
 
 @dataclass(frozen=True)
 class OwnDisk:
-    """A disk that was made for the guest: its place on its backend, and its record."""
+    """A disk of the guest's own: its place on its backend, and its record.
+
+    ``made`` is noted once it is there: one that is not there later was lost, and is not made anew behind its owner's back.
+    """
 
     location: str
     name: str
     record: DiskRecord
+    made: bool = False
 
     def place(self) -> Image:
         """:raises InvalidSpec: its backend is not there any more."""
@@ -97,13 +101,13 @@ def disks_of(domain: ET.Element) -> tuple[OwnDisk, ...]:
 def _read_disk(element: ET.Element) -> OwnDisk:
     fields: dict[str, Any] = dict(element.attrib)
     try:
-        location, name = fields.pop("location"), fields.pop("name")
+        location, name, made = fields.pop("location"), fields.pop("name"), fields.pop("made", "") == "yes"
     except KeyError as exc:
         raise InvalidSpec([f"a disk's record in the domain's metadata is damaged: {exc} is missing"]) from exc
     backing = element.find(_name("backing"))
     if backing is not None:
         fields["backing"] = dict(backing.attrib)
-    return OwnDisk(location, name, DiskRecord.from_dict(fields))
+    return OwnDisk(location, name, DiskRecord.from_dict(fields), made)
 
 
 def set_disks(domain: ET.Element, disks: Iterable[OwnDisk]) -> None:
@@ -118,6 +122,8 @@ def set_disks(domain: ET.Element, disks: Iterable[OwnDisk]) -> None:
         fields = disk.record.to_dict()
         backing = fields.pop("backing", None)
         made = ET.SubElement(element, _name("disk"), {"location": disk.location, "name": disk.name, **_texts(fields)})
+        if disk.made:
+            made.set("made", "yes")
         if backing is not None:
             ET.SubElement(made, _name("backing"), _texts(backing))
     _drop_empty(domain)

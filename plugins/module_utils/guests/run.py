@@ -189,7 +189,6 @@ class GuestRun:
         check_devices(self._host, wish, before)
         own = record.disks_of(before)
         storage = Storage(self._site.cache, self._deadline, fetch=not self._opts.check_mode).plan(wish.disks or (), own, wish.name)
-        self._warnings += storage.warnings
         after, names = edited(before, wish, scene)
         if storage.own != own:
             record.set_disks(after, storage.own)
@@ -197,6 +196,8 @@ class GuestRun:
         live = LivePlan()
         if seen.current is not None:
             live = plan_live(seen.current, options(settled(wish, after, scene), scene, live=True))
+            # A running domain that loses its definition still tells which disks are its own.
+            live = replace(live, metadata=live.metadata or record.disks_of(seen.current) != tuple(replace(disk, made=True) for disk in storage.own))
         return _Plan(seen, after, (*names, *grown) if seen.guest is not None else ("definition", *names), storage, live)
 
     def _canonical(self, machine: str, virt_type: str) -> str:
@@ -248,7 +249,7 @@ class GuestRun:
         if guest is None:
             raise OperationFailed("there is no domain to carry this out on", obj=self._wish.name, phase="define")
         try:
-            self._make_disks(plan)
+            definition = self._make_disks(guest, plan)
             if plan.define and self._wish.xml is not None:
                 self._seal(guest)
             if plan.autostart != seen.autostart:
@@ -258,16 +259,22 @@ class GuestRun:
                 self._undo(guest, plan)
             raise
         if seen.active:
-            definition = _defined(seen) if plan.after is None else plan.after
             self._warnings += carry_out(guest, self._host.uri, plan.live, definition, self._site.clock, self._opts.unplug_timeout)
         power.take(guest, plan.steps, self._patience)
         return guest
 
-    def _make_disks(self, plan: _Plan) -> None:
+    def _make_disks(self, guest: Guest, plan: _Plan) -> ET.Element:
+        """The definition, which says of all disks that they were made."""
         for disk in plan.storage.missing:
             self._deadline.check("the disk's making", obj=self._wish.name, phase="disk")
             disk.create(self._deadline)
             self._made.append((disk.disk.location, disk.disk.name))
+        if not plan.storage.missing:
+            return _defined(plan.seen) if plan.after is None else plan.after
+        definition = tree.parse(guest.definition())
+        record.set_disks(definition, [replace(disk, made=True) for disk in record.disks_of(definition)])
+        self._host.define_text(tree.text_of(definition), guest.name)
+        return definition
 
     def _undo(self, guest: Guest, plan: _Plan) -> None:
         """A new guest that cannot be had as described is not there at all; what cannot be taken back is left to the next run."""

@@ -41,7 +41,6 @@ class StoragePlan:
     own: tuple[OwnDisk, ...] = ()
     missing: tuple[CreatableDisk, ...] = ()
     growth: tuple[Growth, ...] = ()
-    warnings: tuple[str, ...] = ()
 
 
 def place_of(disk: Disk) -> Image:
@@ -69,7 +68,7 @@ class Storage:
     def plan(self, wanted: Sequence[Disk], own: Sequence[OwnDisk], guest: str) -> StoragePlan:
         """:raises VirtError: one cannot be as it is wanted; nothing was touched."""
         recorded = {(disk.record.backend, disk.location, disk.name): disk for disk in own}
-        kept, missing, growth, warnings = dict(recorded), [], [], []
+        kept, missing, growth = dict(recorded), [], []
         for number, disk in enumerate(wanted):
             with telling_where(f"disks[{number}]"):
                 known = recorded.get((disk.backend, disk.location, disk.name)) if not disk.path else None
@@ -81,15 +80,18 @@ class Storage:
                     _must_not_be_there(place, guest)
                 elif place.exists():
                     growth += _growth(known, disk)
+                    kept[(disk.backend, disk.location, disk.name)] = replace(known, made=True)
                     continue
-                else:
-                    warnings.append(f"the disk {known.record.path} was not there and is made anew")
+                elif known.made:
+                    hint = "bring it back, name a new disk otherwise, or remove the guest with state: absent"
+                    raise NotFound(f"its disk {known.record.path} is gone", obj=guest, phase="check", hint=hint)
                 made = self._creatable(place, disk, known)
                 missing.append(made)
                 kept[(disk.backend, disk.location, disk.name)] = OwnDisk(place.location, place.name, made.record())
         self._check_space(missing, guest)
-        grown = {one.own: replace(one.own, record=replace(one.own.record, size=one.size)) for one in growth}
-        return StoragePlan(tuple(grown.get(disk, disk) for disk in kept.values()), tuple(missing), tuple(growth), tuple(warnings))
+        sizes = {(one.own.record.backend, one.own.location, one.own.name): one.size for one in growth}
+        now = [replace(disk, record=replace(disk.record, size=sizes.get(key, disk.record.size))) for key, disk in kept.items()]
+        return StoragePlan(tuple(now), tuple(missing), tuple(growth))
 
     def _creatable(self, place: Image, disk: Disk, known: OwnDisk | None) -> CreatableDisk:
         size = disk.size if disk.size is not None else None if known is None else known.record.size

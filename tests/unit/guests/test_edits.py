@@ -249,8 +249,10 @@ def test_a_running_domain_that_took_all_has_nothing_to_wait_for(asked: dict[str,
 names = st.text(st.characters(exclude_categories=("Cs", "Cc")), min_size=1, max_size=20)
 disks = st.lists(
     st.builds(
-        lambda name, size, backing: record.OwnDisk("/d", name, DiskRecord("qcow2", "qcow2", f"/d/{name}", size, "sha256:1" if backing else "", backing)),
-        names, st.integers(512, 10**13), st.sampled_from([None, Backing("/i", "raw", "sha256:1")]),
+        lambda name, size, backing, made: record.OwnDisk(
+            "/d", name, DiskRecord("qcow2", "qcow2", f"/d/{name}", size, "sha256:1" if backing else "", backing), made
+        ),
+        names, st.integers(512, 10**13), st.sampled_from([None, Backing("/i", "raw", "sha256:1")]), st.booleans(),
     ),
     max_size=4,
 )  # fmt: skip

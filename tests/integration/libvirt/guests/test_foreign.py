@@ -142,6 +142,30 @@ def test_a_disk_that_is_there_is_never_taken_over_nor_removed(lab: Lab) -> None:
         lab.run(memory_mb=64, disks=[{**place, "name": "none"}])
 
 
+def test_a_disk_that_was_lost_is_not_made_anew_behind_its_owners_back(lab: Lab) -> None:
+    lab.run(memory_mb=64, disks=[lab.blank()])
+    (lab.disks / f"{NAME}_data.qcow2").unlink()
+    for state in ("present", "running"):
+        with pytest.raises(NotFound, match="is gone"):
+            lab.run(memory_mb=64, disks=[lab.blank()], state=state)
+    assert lab.run(memory_mb=64, disks=[lab.blank("new")])["changed"]
+    lab.run(state="absent")
+    assert lab.files() == []
+
+
+def test_a_guest_that_lost_its_definition_while_it_runs_gets_it_back(lab: Lab) -> None:
+    assert lab.daemon is not None
+    wanted: dict[str, Any] = {"memory_mb": 64, "disks": [lab.blank("a")], "state": "running"}
+    lab.run(**wanted)
+    lab.run(**{**wanted, "disks": [lab.blank("a"), lab.blank("b")]})
+    lab.daemon.virsh("undefine", NAME)
+    assert lab.run()["changes"] == ["definition"]
+    assert lab.run()["changed"] is False
+    lab.daemon.virsh("undefine", NAME)
+    assert len(lab.run(state="absent")["removed"]) == 2
+    assert (lab.files(), lab.daemon.virsh("list", "--all", "--name")) == ([], "")
+
+
 def test_a_copy_of_a_guest_does_not_own_its_disks(lab: Lab) -> None:
     assert lab.daemon is not None
     lab.run(memory_mb=64, disks=[lab.blank()])
