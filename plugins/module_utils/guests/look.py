@@ -75,7 +75,7 @@ def disks_view(domain: ET.Element) -> list[dict[str, Any]]:
                 "serial": element.findtext("serial", "") or "",
                 "made": own is not None,
                 "backend": "" if own is None else own.record.backend,
-                "size": None if own is None else own.record.size,
+                "size": None if own is None else own.record.size or None,
             }
         )
     return found

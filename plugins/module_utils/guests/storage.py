@@ -6,24 +6,35 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 import shutil
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 from ansible_collections.poolwright.virt.plugins.module_utils.clock import Deadline
-from ansible_collections.poolwright.virt.plugins.module_utils.errors import Busy, ImageRefused, InsufficientResources, InvalidSpec, NotFound, telling_where
+from ansible_collections.poolwright.virt.plugins.module_utils.errors import (
+    Busy,
+    ChecksumMismatch,
+    ImageRefused,
+    InsufficientResources,
+    InvalidSpec,
+    NotFound,
+    telling_where,
+)
 from ansible_collections.poolwright.virt.plugins.module_utils.guests.record import OwnDisk
 from ansible_collections.poolwright.virt.plugins.module_utils.guests.wish import Disk
-from ansible_collections.poolwright.virt.plugins.module_utils.imagebackend.base import DiskOptions, Image
+from ansible_collections.poolwright.virt.plugins.module_utils.imagebackend.base import SECTOR, DiskOptions, Image
 from ansible_collections.poolwright.virt.plugins.module_utils.imagebackend.disks import CreatableDisk, DiskFromFunc, DiskFromImage, blank
-from ansible_collections.poolwright.virt.plugins.module_utils.imagebackend.records import DiskInfo
+from ansible_collections.poolwright.virt.plugins.module_utils.imagebackend.records import DiskInfo, DiskRecord
 from ansible_collections.poolwright.virt.plugins.module_utils.imagebackend.registry import disk_image
 from ansible_collections.poolwright.virt.plugins.module_utils.images.cache import CachedImage, ImageCache
 from ansible_collections.poolwright.virt.plugins.module_utils.images.inspect import inspect_file
 from ansible_collections.poolwright.virt.plugins.module_utils.images.source import ImageSource
 from ansible_collections.poolwright.virt.plugins.module_utils.images.sparse import naming_storage_errors
 from ansible_collections.poolwright.virt.plugins.module_utils.images.web import open_url
+
+_CHUNK = 1024 * 1024
 
 
 @dataclass(frozen=True)
@@ -87,7 +98,7 @@ class Storage:
                     raise NotFound(f"its disk {known.record.path} is gone", obj=guest, phase="check", hint=hint)
                 made = self._creatable(place, disk, known)
                 missing.append(made)
-                kept[(disk.backend, disk.location, disk.name)] = OwnDisk(place.location, place.name, made.record())
+                kept[(disk.backend, disk.location, disk.name)] = OwnDisk(place.location, place.name, _record_of(made))
         self._check_space(missing, guest)
         sizes = {(one.own.record.backend, one.own.location, one.own.name): one.size for one in growth}
         now = [replace(disk, record=replace(disk.record, size=sizes.get(key, disk.record.size))) for key, disk in kept.items()]
@@ -130,13 +141,35 @@ def _judged(source: ImageSource, deadline: Deadline) -> CachedImage:
         answer = open_url(source.source, deadline.remaining)
         if answer is not None:
             answer.stream.close()
-        return CachedImage("", source.digest or "", source.format, 0, 0, 0)
+        return CachedImage("", source.digest or "", source.format, SECTOR, 0, 0)
     if not os.path.exists(source.path):
         raise NotFound("there is no such file on the host that the disks are on", obj=str(source), phase="check", hint="correct the image's source")
     if not os.path.isfile(source.path):
         raise ImageRefused("it is not a regular file", obj=str(source), phase="check", hint="give a file that holds the image")
+    _check_digest(source, deadline)
     inspected = inspect_file(source.path, source.format, deadline, name=str(source))
     return CachedImage(source.path, source.digest or "", source.format, inspected.virtual_size, os.path.getsize(source.path), inspected.allocated)
+
+
+def _check_digest(source: ImageSource, deadline: Deadline) -> None:
+    if source.digest is None:
+        return
+    hasher = hashlib.new(source.algorithm)
+    with open(source.path, "rb") as stream:
+        for chunk in iter(lambda: stream.read(_CHUNK), b""):
+            hasher.update(chunk)
+            deadline.check("reading the image", obj=str(source), phase="check")
+    found = f"{source.algorithm}:{hasher.hexdigest()}"
+    if found != source.digest:
+        hint = "correct the checksum if the image was changed on purpose"
+        raise ChecksumMismatch(f"the checksum should be {source.digest}, but is {found}", obj=str(source), phase="check", hint=hint)
+
+
+def _record_of(made: CreatableDisk) -> DiskRecord:
+    """As it will be made; of 0 bytes where that follows from an image that nobody has seen yet."""
+    found = made.record()
+    unseen = isinstance(made, DiskFromImage) and not made.image.path
+    return replace(found, size=made.size or 0) if unseen else found
 
 
 def _growth(known: OwnDisk, disk: Disk) -> list[Growth]:

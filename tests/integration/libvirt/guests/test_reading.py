@@ -25,7 +25,7 @@ def read(lab: Lab, *gather: str, names: list[str] | None = None) -> dict[str, An
 
 def test_all_there_is_to_know_of_a_guest_is_told(lab: Lab) -> None:
     made = lab.booted(title="T", metadata={"a": "b"}, max_cpus=2, cpus=1)
-    (one,) = read(lab, *GATHER)["guests"].values()
+    one = read(lab, *GATHER)["guests"][NAME]
     assert (one["name"], one["uuid"], one["state"], one["title"], one["metadata"]) == (NAME, made["uuid"], "running", "T", {"a": "b"})
     assert (one["cpus"], one["max_cpus"], one["memory_mb"], one["max_memory_mb"]) == (1, 2, 192, 192)
     assert (one["persistent"], one["autostart"], one["addresses"]) == (True, False, made["addresses"])

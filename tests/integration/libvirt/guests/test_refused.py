@@ -6,13 +6,19 @@
 
 from __future__ import annotations
 
+import functools
 import subprocess
+import threading
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from ansible_collections.poolwright.virt.plugins.module_utils.errors import (
+    ChecksumMismatch,
     ConnectionFailed,
     ImageRefused,
     InsufficientResources,
@@ -20,6 +26,7 @@ from ansible_collections.poolwright.virt.plugins.module_utils.errors import (
     NotFound,
     VirtError,
 )
+from ansible_collections.poolwright.virt.tests.integration.libvirt.conftest import TINY
 from ansible_collections.poolwright.virt.tests.integration.libvirt.guests.conftest import Lab
 
 
@@ -55,6 +62,8 @@ def test_images_are_judged_before_anything_is_touched(lab: Lab, check: bool) -> 
     subprocess.run(["qemu-img", "create", "-q", "-f", "qcow2", "-b", "/etc/passwd", "-F", "raw", str(hostile), "1M"], check=True)
     with pytest.raises(ImageRefused):
         lab.run(check=check, memory_mb=64, disks=[lab.root(image={"source": str(hostile), "format": "qcow2"})])
+    with pytest.raises(ChecksumMismatch):
+        lab.run(check=check, memory_mb=64, disks=[lab.root(image={"source": str(TINY), "format": "qcow2", "checksum": f"sha256:{'0' * 64}"})])
     with pytest.raises(NotFound):
         lab.run(check=check, memory_mb=64, disks=[lab.root(image={"source": "/none.qcow2", "format": "qcow2"})])
     with pytest.raises(ImageRefused, match="smaller than the image"):
@@ -94,10 +103,10 @@ def test_a_disk_that_cannot_be_made_takes_the_new_guest_back(lab: Lab, monkeypat
 
     plain = GuestRun._make_disks
 
-    def late(run: GuestRun, plan: Any) -> None:
+    def late(run: GuestRun, made: Any, plan: Any) -> Any:
         lab.disks.mkdir()
         Path(plan.storage.missing[1].record().path).write_bytes(b"theirs")
-        plain(run, plan)
+        return plain(run, made, plan)
 
     monkeypatch.setattr(GuestRun, "_make_disks", late)
     with pytest.raises(VirtError, match="is there already"):
@@ -110,3 +119,30 @@ def test_a_libvirt_that_is_not_there_says_so() -> None:
     nowhere = Lab("qemu+unix:///system?socket=/none", Path("/nonexistent"))
     with pytest.raises(ConnectionFailed, match="start libvirtd"):
         nowhere.run(check=True)
+
+
+@pytest.fixture
+def served() -> Iterator[str]:
+    """The folder of the tiny image, over HTTP."""
+    handler = functools.partial(SimpleHTTPRequestHandler, directory=str(TINY.resolve().parent))
+    with ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        yield f"http://127.0.0.1:{server.server_address[1]}"
+        server.shutdown()
+
+
+def test_an_image_that_is_not_here_yet_is_predicted_and_then_fetched(lab: Lab, served: str) -> None:
+    wanted: dict[str, Any] = {"memory_mb": 64, "disks": [lab.root(image={"source": f"{served}/{TINY.name}", "format": "qcow2"})]}
+    predicted = lab.run(check=True, **wanted)
+    assert state_of(lab) == ("", [])
+    made = lab.run(**wanted)
+    assert {key: predicted[key] for key in ("actions", "changes", "diff")} == {key: made[key] for key in ("actions", "changes", "diff")}
+    assert (predicted["disks"][0]["size"], made["disks"][0]["size"]) == (None, 48 * 1024**2)
+
+
+def test_runs_at_once_end_with_one_guest(lab: Lab) -> None:
+    wanted: dict[str, Any] = {"memory_mb": 64, "disks": [lab.blank("a"), lab.blank("b")]}
+    with ThreadPoolExecutor(3) as pool:
+        results = list(pool.map(lambda _number: lab.run(**wanted), range(3)))
+    assert sorted(result["changed"] for result in results) == [False, False, True]
+    assert state_of(lab) == ("g-1", ["g-1_a.qcow2", "g-1_b.qcow2"])
