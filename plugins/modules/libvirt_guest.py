@@ -743,6 +743,7 @@ requirements:
   - libvirt-python
   - oslo.utils 7.4 or newer, below 10.1 (for disks)
   - qemu-img (for disks)
+  - OVMF (for O(firmware=efi)) and swtpm (for O(tpm)), as libvirt finds them
 seealso:
   - module: poolwright.virt.libvirt_guest_info
   - module: poolwright.virt.vm_pool

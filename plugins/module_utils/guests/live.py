@@ -44,10 +44,14 @@ class LivePlan:
     pending: tuple[str, ...] = ()
 
     @property
+    def size(self) -> int:
+        """How many things are to be done."""
+        values = (self.cpus, self.memory_kib, self.stats_period, self.title, self.description, self.metadata or None)
+        return len(self.attach) + len(self.detach) + len(self.update) + sum(value is not None for value in values)
+
+    @property
     def empty(self) -> bool:
-        return not (self.attach or self.detach or self.update or self.metadata) and (
-            (self.cpus, self.memory_kib, self.stats_period, self.title, self.description) == (None,) * 5
-        )
+        return self.size == 0
 
 
 @dataclass

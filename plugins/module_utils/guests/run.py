@@ -24,6 +24,7 @@ from ansible_collections.poolwright.virt.plugins.module_utils.guests.checks impo
 from ansible_collections.poolwright.virt.plugins.module_utils.guests.live import LivePlan, plan_live
 from ansible_collections.poolwright.virt.plugins.module_utils.guests.look import ABSENT, AddressBook, Seen, disks_view, look, networks_view, told
 from ansible_collections.poolwright.virt.plugins.module_utils.guests.options import Scene, edited, options, settled
+from ansible_collections.poolwright.virt.plugins.module_utils.guests.overlays import seen_through
 from ansible_collections.poolwright.virt.plugins.module_utils.guests.plug import carry_out
 from ansible_collections.poolwright.virt.plugins.module_utils.guests.power import Patience, Step
 from ansible_collections.poolwright.virt.plugins.module_utils.guests.storage import Storage, StoragePlan, info_of, remove_disks
@@ -96,6 +97,7 @@ class GuestRun:
         self._patience = Patience(site.clock, opts.shutdown_timeout, opts.force, cancel)
         self._warnings: list[str] = []
         self._left: list[str] = []
+        self._refused: list[str] = []
         self._made: list[tuple[str, str]] = []
 
     def result(self) -> Result:
@@ -185,10 +187,11 @@ class GuestRun:
         else:
             before = seen.definition
             canonical = self._canonical(wish.machine or "", before.get("type", ""))
-        scene = Scene(uuid, canonical, {disk.label: info_of(disk) for disk in wish.disks or ()})
+        scene = Scene(uuid, canonical, seen_through(before, {disk.label: info_of(disk) for disk in wish.disks or ()}))
         check_devices(self._host, wish, before)
         own = record.disks_of(before)
         storage = Storage(self._site.cache, self._deadline, fetch=not self._opts.check_mode).plan(wish.disks or (), own, wish.name)
+        _refuse_growth_below_overlays(storage, scene)
         after, names = edited(before, wish, scene)
         if storage.own != own:
             record.set_disks(after, storage.own)
@@ -230,7 +233,8 @@ class GuestRun:
         if self._wish.xml is not None:
             return () if record.source_of(now.current)[0] == record.source_of(now.definition)[0] else ("xml",)
         wish = self._wish
-        scene = Scene(uuid, self._canonical(wish.machine or "", now.definition.get("type", "")), {disk.label: info_of(disk) for disk in wish.disks or ()})
+        places = seen_through(now.definition, {disk.label: info_of(disk) for disk in wish.disks or ()})
+        scene = Scene(uuid, self._canonical(wish.machine or "", now.definition.get("type", "")), places)
         left = plan_live(now.current, options(settled(wish, now.definition, scene), scene, live=True))
         waiting = [device.what for device in (*left.attach, *left.detach, *left.update)]
         named = {"cpus": left.cpus, "ballooning": left.stats_period, "title": left.title, "description": left.description}
@@ -259,7 +263,7 @@ class GuestRun:
                 self._undo(guest, plan)
             raise
         if seen.active:
-            self._warnings += carry_out(guest, self._host.uri, plan.live, definition, self._site.clock, self._opts.unplug_timeout)
+            self._refused = carry_out(guest, self._host.uri, plan.live, definition, self._site.clock, self._opts.unplug_timeout)
         power.take(guest, plan.steps, self._patience)
         return guest
 
@@ -309,7 +313,7 @@ class GuestRun:
         addresses = {} if current is None else self._site.book.of(current)
         state = plan.state if self._opts.check_mode or plan.after is None else now.state
         return {
-            "changed": plan.changed,
+            "changed": plan.changed and not self._all_refused(plan),
             "name": self._wish.name,
             "uuid": "" if domain is None else domain.findtext("uuid", ""),
             "state": state,
@@ -321,8 +325,12 @@ class GuestRun:
             "changes": list(plan.changes),
             "actions": _actions(plan),
             "diff": self._diff(plan),
-            "warnings": [*self._warnings, *self._left],
+            "warnings": [*self._warnings, *self._refused, *self._left],
         }
+
+    def _all_refused(self, plan: _Plan) -> bool:
+        """Whether nothing was to be changed but the running guest, and it took none of it."""
+        return not (plan.changes or plan.steps or plan.storage.missing or plan.storage.growth) and 0 < plan.live.size == len(self._refused)
 
     def _diff(self, plan: _Plan) -> dict[str, str]:
         seen = plan.seen
@@ -368,6 +376,15 @@ def _refuse_pools(seen: Seen, name: str) -> None:
         raise NotOurs(
             f"it is a machine of the pool {pool}", obj=name, phase="check", hint="pools look after their machines themselves: use vm_pool or vm_spawn"
         )
+
+
+def _refuse_growth_below_overlays(storage: StoragePlan, scene: Scene) -> None:
+    """An overlay has a size of its own, and what it stands on must not change."""
+    for growth in storage.growth:
+        info = growth.own.place().libvirt_info()
+        overlay = next((one.source for label, one in scene.disks.items() if label == growth.own.name and one.source != info.source), "")
+        if overlay:
+            raise InvalidSpec([f"{growth.own.record.path}: the disk cannot grow below its snapshot {overlay}; commit or remove that first"])
 
 
 def _foreign_disks(seen: Seen, own: tuple[record.OwnDisk, ...]) -> list[str]:

@@ -153,6 +153,20 @@ def test_a_disk_that_was_lost_is_not_made_anew_behind_its_owners_back(lab: Lab) 
     assert lab.files() == []
 
 
+@pytest.mark.parametrize("state", ["running", "shutoff"])
+def test_a_disk_with_a_snapshot_is_still_that_disk(lab: Lab, state: str) -> None:
+    assert lab.daemon is not None
+    wanted: dict[str, Any] = {"memory_mb": 64, "disks": [lab.blank("a"), lab.blank("b")], "state": state, "force": True, "shutdown_timeout": 0}
+    lab.run(**wanted)
+    lab.daemon.virsh("snapshot-create-as", NAME, "s1", "--disk-only", "--no-metadata")
+    before = lab.xml()
+    assert "g-1_a.s1" in before
+    same = lab.run(**wanted)
+    assert (same["changed"], same["pending_restart"], lab.xml()) == (False, [], before)
+    with pytest.raises(InvalidSpec, match="cannot grow below its snapshot"):
+        lab.run(**{**wanted, "disks": [lab.blank("a", size_gb=0.02), lab.blank("b")]})
+
+
 def test_a_guest_that_lost_its_definition_while_it_runs_gets_it_back(lab: Lab) -> None:
     assert lab.daemon is not None
     wanted: dict[str, Any] = {"memory_mb": 64, "disks": [lab.blank("a")], "state": "running"}

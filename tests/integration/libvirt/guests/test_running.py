@@ -80,6 +80,8 @@ def test_a_guest_that_does_not_give_a_device_back_keeps_it_until_its_restart(lab
     kept = lab.run(**{**wanted, "disks": [lab.blank("a")]}, unplug_timeout=1)
     assert kept["pending_restart"] == ["disks[vdb]"]
     assert "disks[vdb] could not be changed while the guest runs" in kept["warnings"][0]
+    again = lab.run(**{**wanted, "disks": [lab.blank("a")]}, unplug_timeout=1)
+    assert (again["changed"], again["pending_restart"]) == (False, ["disks[vdb]"])
     assert len(ET.fromstring(lab.xml()).findall("devices/disk")) == 1
     assert lab.run(state="rebooted", shutdown_timeout=0.5, force=True)["pending_restart"] == []
     assert len(ET.fromstring(lab.xml(live=True)).findall("devices/disk")) == 1
