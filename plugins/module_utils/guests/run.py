@@ -101,7 +101,7 @@ class GuestRun:
         self._made: list[tuple[str, str]] = []
 
     def result(self) -> Result:
-        # A run that changes nothing need not wait for others.
+        # A prediction need not wait for others.
         with nullcontext() if self._opts.check_mode else self._site.lock(self._wish.name, self._deadline):
             seen = look(self._host, self._wish.name)
             _refuse_pools(seen, self._wish.name)
