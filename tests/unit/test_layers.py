@@ -24,7 +24,7 @@ HEIGHTS = [
     {"dummy", "libvirt", "vsphere"},
     {"providers"},
     {"pool"},
-    {"spawn"},
+    {"guests", "spawn"},
     {"front"},  # single files that only modules use
     {"modules", "inventory", "action", "filter", "lookup"},
 ]

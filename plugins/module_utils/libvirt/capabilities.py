@@ -68,6 +68,53 @@ class NetworkState:
     active: bool
 
 
+@dataclass(frozen=True)
+class NodeDevice:
+    """A device of the host: libvirt's name, what it can be (``pci``, ``net``, ...), its place in sysfs, and its parent's name.
+
+    ``address`` is ``0000:01:00.0`` for PCI, ``vendor:product`` for USB, "" for others.
+    """
+
+    name: str
+    capability: str
+    path: str = ""
+    parent: str = ""
+    address: str = ""
+    vendor: str = ""
+    product: str = ""
+    driver: str = ""
+
+
+def parse_node_device(text: str) -> NodeDevice:
+    root = _parse(text, "device")
+    capability = root.find("capability")
+    kind = "" if capability is None else capability.get("type", "")
+    address = ""
+    if capability is not None and kind == "pci":
+        parts = [int(capability.findtext(key, "0")) for key in ("domain", "bus", "slot", "function")]
+        address = "{:04x}:{:02x}:{:02x}.{:x}".format(*parts)
+    elif capability is not None and kind == "usb_device":
+        ids = [_attribute(capability, key, "id") for key in ("vendor", "product")]
+        address = ":".join(one.lower().replace("0x", "") for one in ids)
+    vendor, product = ("", "") if capability is None else (capability.findtext("vendor", "") or "", capability.findtext("product", "") or "")
+    return NodeDevice(
+        root.findtext("name", ""), kind, root.findtext("path", ""), root.findtext("parent", ""), address, vendor, product, root.findtext("driver/name", "")
+    )
+
+
+def _attribute(element: ET.Element, path: str, key: str) -> str:
+    found = element.find(path)
+    return "" if found is None else found.get(key, "")
+
+
+def secret_xml(usage: str, name: str, *, private: bool, ephemeral: bool) -> ET.Element:
+    """A secret's definition; libvirt calls what it is known by differently for each use."""
+    secret = ET.Element("secret", ephemeral="yes" if ephemeral else "no", private="yes" if private else "no")
+    said = ET.SubElement(secret, "usage", type=usage)
+    ET.SubElement(said, {"volume": "volume", "iscsi": "target"}.get(usage, "name")).text = name
+    return secret
+
+
 def parse_host_capabilities(text: str) -> HostCapabilities:
     root = _parse(text, "capabilities")
     arch = root.findtext("host/cpu/arch", "")

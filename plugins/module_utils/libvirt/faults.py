@@ -74,6 +74,8 @@ class Code(enum.IntEnum):
     CONFIG_UNSUPPORTED = 67
     OPERATION_TIMEOUT = 68
     ARGUMENT_UNSUPPORTED = 74
+    NO_NODE_DEVICE = 53
+    NO_SECRET = 66
     AUTH_CANCELLED = 79
     NO_DOMAIN_METADATA = 80
     OPERATION_UNSUPPORTED = 84
@@ -83,6 +85,7 @@ class Code(enum.IntEnum):
     CPU_INCOMPATIBLE = 91
     XML_INVALID_SCHEMA = 92
     AUTH_UNAVAILABLE = 94
+    DEVICE_MISSING = 99
 
 
 class Source(enum.IntEnum):
@@ -122,6 +125,9 @@ _TYPES: dict[int, type[VirtError]] = {
     Code.CPU_INCOMPATIBLE: Unsupported,
     Code.XML_INVALID_SCHEMA: DefinitionRefused,
     Code.AUTH_UNAVAILABLE: AuthenticationFailed,
+    Code.NO_NODE_DEVICE: NotFound,
+    Code.NO_SECRET: NotFound,
+    Code.DEVICE_MISSING: NotFound,
 }
 
 _HINTS: dict[type[VirtError], str] = {

@@ -8,9 +8,10 @@ from __future__ import annotations
 
 import enum
 import xml.etree.ElementTree as ET  # what is parsed comes from libvirtd, which runs as root
+from collections.abc import Collection
 from typing import Any, Callable, TypeVar
 
-from ansible_collections.poolwright.virt.plugins.module_utils.errors import DeadlineExceeded, NotFound
+from ansible_collections.poolwright.virt.plugins.module_utils.errors import DeadlineExceeded, NotFound, OperationFailed
 from ansible_collections.poolwright.virt.plugins.module_utils.libvirt.binding import library
 from ansible_collections.poolwright.virt.plugins.module_utils.libvirt.faults import DefinitionRefused, InvalidState, NoMetadata, Unsupported
 from ansible_collections.poolwright.virt.plugins.module_utils.libvirt.session import Session
@@ -26,6 +27,8 @@ _UNDEFINE_FLAGS = (
     ("MANAGED_SAVE", "SNAPSHOTS_METADATA"),
     (),
 )
+KEEPABLE = {"nvram": "NVRAM", "tpm": "TPM"}
+"""What may outlive a domain, with the flag of libvirt's that it goes by."""
 
 
 class DomainState(enum.IntEnum):
@@ -71,9 +74,35 @@ class Guest:
         """The domain's XML as it is, running or not, secrets left out."""
         return str(self._ask("virDomainGetXMLDesc", lambda domain: domain.XMLDesc(0)))
 
-    def start(self) -> None:
+    def definition(self) -> str:
+        """What it will be when it next starts, secrets included."""
+        lib = library()
+        flags = lib.VIR_DOMAIN_XML_INACTIVE | lib.VIR_DOMAIN_XML_SECURE
+        return str(self._ask("virDomainGetXMLDesc", lambda domain: domain.XMLDesc(flags), phase="observe"))
+
+    def current(self) -> str:
+        """As it runs, or its definition where it does not; secrets included."""
+        flags = library().VIR_DOMAIN_XML_SECURE
+        return str(self._ask("virDomainGetXMLDesc", lambda domain: domain.XMLDesc(flags), phase="observe"))
+
+    def start(self, *, paused: bool = False) -> None:
         """:raises InvalidState: it runs already."""
-        self._ask("virDomainCreateWithFlags", lambda domain: domain.createWithFlags(0), phase="start")
+        flags = library().VIR_DOMAIN_START_PAUSED if paused else 0
+        self._ask("virDomainCreateWithFlags", lambda domain: domain.createWithFlags(flags), phase="start")
+
+    def suspend(self) -> None:
+        self._ask("virDomainSuspend", lambda domain: domain.suspend(), phase="pause")
+
+    def wake(self) -> None:
+        """Out of the sleep that the guest itself went to."""
+        self._ask("virDomainPMWakeup", lambda domain: domain.pMWakeup(0), phase="start")
+
+    def shutdown(self) -> None:
+        """Press the power button, or ask the agent; returns before the guest is off.
+
+        :raises InvalidState: it is off already.
+        """
+        self._ask("virDomainShutdownFlags", lambda domain: domain.shutdownFlags(0), phase="shut down")
 
     def resume(self) -> None:
         self._ask("virDomainResume", lambda domain: domain.resume(), phase="start")
@@ -94,13 +123,17 @@ class Guest:
             return False
         return True
 
-    def undefine(self) -> bool:
-        """Remove its definition with saved state, NVRAM, TPM state and snapshots' metadata; False where it was gone."""
+    def undefine(self, keep: Collection[str] = ()) -> bool:
+        """Remove its definition with saved state, NVRAM, TPM state and snapshots' metadata; False where it was gone.
+
+        :param keep: any of ``KEEPABLE``.
+        """
         lib = library()
+        kept = {KEEPABLE[what] for what in keep}
         for names in _UNDEFINE_FLAGS:
             flags = 0
             for name in names:
-                flags |= getattr(lib, f"VIR_DOMAIN_UNDEFINE_{name}", 0)
+                flags |= getattr(lib, f"VIR_DOMAIN_UNDEFINE_{f'KEEP_{name}' if name in kept else name}", 0)
             try:
                 self._undefine(flags)
             except NotFound:
@@ -141,6 +174,95 @@ class Guest:
         if self.is_persistent():
             scope |= lib.VIR_DOMAIN_AFFECT_CONFIG
         self._ask("virDomainSetMetadata", lambda domain: domain.setMetadata(kind, text, prefix, namespace, scope), phase="mark")
+
+    # -- changing it while it runs; its definition is left alone
+
+    def attach(self, device: str) -> None:
+        """:param device: the device's XML."""
+        flags = library().VIR_DOMAIN_AFFECT_LIVE
+        self._ask("virDomainAttachDeviceFlags", lambda domain: domain.attachDeviceFlags(device, flags), phase="plug")
+
+    def detach(self, device: str) -> None:
+        """Ask the guest to give a device up; returns before it has.
+
+        :raises NotFound: there is no such device, or no such domain.
+        """
+        flags = library().VIR_DOMAIN_AFFECT_LIVE
+        self._ask("virDomainDetachDeviceFlags", lambda domain: domain.detachDeviceFlags(device, flags), phase="unplug")
+
+    def update(self, device: str) -> None:
+        flags = library().VIR_DOMAIN_AFFECT_LIVE
+        self._ask("virDomainUpdateDeviceFlags", lambda domain: domain.updateDeviceFlags(device, flags), phase="change")
+
+    def set_cpus(self, count: int) -> None:
+        flags = library().VIR_DOMAIN_AFFECT_LIVE
+        self._ask("virDomainSetVcpusFlags", lambda domain: domain.setVcpusFlags(count, flags), phase="change cpus")
+
+    def set_memory(self, kib: int) -> None:
+        """Have the balloon leave the guest this much."""
+        flags = library().VIR_DOMAIN_AFFECT_LIVE
+        self._ask("virDomainSetMemoryFlags", lambda domain: domain.setMemoryFlags(kib, flags), phase="change memory")
+
+    def set_stats_period(self, seconds: int) -> None:
+        flags = library().VIR_DOMAIN_AFFECT_LIVE
+        self._ask("virDomainSetMemoryStatsPeriod", lambda domain: domain.setMemoryStatsPeriod(seconds, flags), phase="change memory")
+
+    def grow_disk(self, target: str, size: int) -> None:
+        """:param target: such as ``vda``.   :param size: bytes."""
+        flags = library().VIR_DOMAIN_BLOCK_RESIZE_BYTES
+        self._ask("virDomainBlockResize", lambda domain: domain.blockResize(target, size, flags), phase="grow")
+
+    def set_title(self, text: str) -> None:
+        self._set_text("VIR_DOMAIN_METADATA_TITLE", text)
+
+    def set_description(self, text: str) -> None:
+        self._set_text("VIR_DOMAIN_METADATA_DESCRIPTION", text)
+
+    def _set_text(self, name: str, text: str) -> None:
+        lib = library()
+        kind, flags = getattr(lib, name), lib.VIR_DOMAIN_AFFECT_LIVE
+        self._ask("virDomainSetMetadata", lambda domain: domain.setMetadata(kind, text or None, None, None, flags), phase="describe")
+
+    # -- what is not in its XML
+
+    def autostarts(self) -> bool:
+        """Whether it starts with the host."""
+        return bool(self._ask("virDomainGetAutostart", lambda domain: domain.autostart(), phase="observe"))
+
+    def set_autostart(self, wanted: bool) -> None:
+        self._ask("virDomainSetAutostart", lambda domain: domain.setAutostart(int(wanted)), phase="autostart")
+
+    def job(self) -> dict[str, Any]:
+        """The job that is under way (migration, saving, dump), {} for none or a driver without any."""
+        try:
+            found: dict[str, Any] = self._ask("virDomainGetJobStats", lambda domain: domain.jobStats(0), phase="observe")
+        except (InvalidState, Unsupported):
+            return {}
+        return found if found.get("type") else {}
+
+    def block_job(self, target: str) -> dict[str, int]:
+        """The job on a disk (copy, commit, pull), {} for none."""
+        try:
+            found = self._ask("virDomainGetBlockJobInfo", lambda domain: domain.blockJobInfo(target, 0), phase="observe")
+        except (InvalidState, Unsupported, DefinitionRefused):
+            return {}
+        return {key: int(value) for key, value in (found or {}).items()}
+
+    def addresses(self, source: str) -> dict[str, list[str]]:
+        """MAC -> IP addresses; {} where nobody tells.
+
+        :param source: ``lease``, ``agent`` or ``arp``.
+        """
+        number = int(getattr(library(), f"VIR_DOMAIN_INTERFACE_ADDRESSES_SRC_{source.upper()}"))
+        try:
+            cards = self._ask("virDomainInterfaceAddresses", lambda domain: domain.interfaceAddresses(number, 0), phase="addresses")
+        except (InvalidState, Unsupported, DefinitionRefused, DeadlineExceeded, OperationFailed):
+            return {}
+        found: dict[str, list[str]] = {}
+        for card in cards.values():
+            if card.get("hwaddr") and card.get("addrs"):
+                found.setdefault(str(card["hwaddr"]).lower(), []).extend(str(address["addr"]) for address in card["addrs"])
+        return found
 
     def agent_addresses(self) -> list[str]:
         """IP addresses that the agent inside the guest reports; none where no agent answers (libvirt waits 5 s for one that hangs)."""

@@ -19,10 +19,13 @@ from ansible_collections.poolwright.virt.plugins.module_utils.libvirt.capabiliti
     HostCapabilities,
     Metrics,
     NetworkState,
+    NodeDevice,
     NodeMemory,
     Versions,
     parse_domain_capabilities,
     parse_host_capabilities,
+    parse_node_device,
+    secret_xml,
 )
 from ansible_collections.poolwright.virt.plugins.module_utils.libvirt.faults import DefinitionRefused, Unsupported
 from ansible_collections.poolwright.virt.plugins.module_utils.libvirt.guest import DomainState, Guest
@@ -37,6 +40,15 @@ class SeenDomain:
 
     guest: Guest
     state: DomainState
+
+
+@dataclass(frozen=True)
+class SeenStatistics:
+    """A domain with what libvirt counts of it; ``stats`` by libvirt's own names."""
+
+    guest: Guest
+    state: DomainState
+    stats: dict[str, Any]
 
 
 class Host:
@@ -72,10 +84,16 @@ class Host:
         return name
 
     def versions(self) -> Versions:
-        return Versions(
-            libvirt=self._session.call("virConnectGetLibVersion", lambda conn: int(conn.getLibVersion())),
-            hypervisor=self._session.call("virConnectGetVersion", lambda conn: int(conn.getVersion())),
-        )
+        """Read once, both together."""
+
+        def ask() -> Versions:
+            return Versions(
+                libvirt=self._session.call("virConnectGetLibVersion", lambda conn: int(conn.getLibVersion())),
+                hypervisor=self._session.call("virConnectGetVersion", lambda conn: int(conn.getVersion())),
+            )
+
+        found: Versions = self._once("versions", ask)
+        return found
 
     def capabilities(self) -> HostCapabilities:
         """Read once."""
@@ -138,6 +156,34 @@ class Host:
 
         return self._session.call("virConnectGetAllDomainStats", ask, phase="observe")
 
+    def statistics(self) -> list[SeenStatistics]:
+        """All domains with all that libvirt counts of them, in one call; its own words, such as ``balloon.current`` (KiB)."""
+
+        def ask(connection: Any) -> list[SeenStatistics]:
+            return [
+                SeenStatistics(Guest(self._session, connection, domain), DomainState.of(int(stats.get("state.state", 0))), dict(stats))
+                for domain, stats in connection.getAllDomainStats(0, 0)
+            ]
+
+        return self._session.call("virConnectGetAllDomainStats", ask, phase="observe")
+
+    def persistent_uuids(self, *, autostart: bool = False) -> frozenset[str]:
+        """The UUIDs of domains that have a definition, or of those that start with the host; in one call."""
+        lib = library()
+        which = lib.VIR_CONNECT_LIST_DOMAINS_AUTOSTART if autostart else lib.VIR_CONNECT_LIST_DOMAINS_PERSISTENT
+        return self._session.call(
+            "virConnectListAllDomains", lambda conn: frozenset(domain.UUIDString() for domain in conn.listAllDomains(which)), phase="observe"
+        )
+
+    def guest_of(self, uuid: str) -> Guest | None:
+        """The domain of this UUID, or None."""
+        try:
+            return self._session.call(
+                "virDomainLookupByUUIDString", lambda conn: Guest(self._session, conn, conn.lookupByUUIDString(uuid)), obj=uuid, phase="look up"
+            )
+        except NotFound:
+            return None
+
     def transient_uuids(self) -> frozenset[str]:
         """The UUIDs of domains that vanish when they stop, in one call."""
         which = library().VIR_CONNECT_LIST_DOMAINS_TRANSIENT
@@ -172,6 +218,57 @@ class Host:
     def define_text(self, xml: str, name: str) -> Guest:
         """Define a domain as this XML has it, in place of the definition of the same name and UUID if there is one."""
         return self._session.call("virDomainDefineXML", lambda conn: Guest(self._session, conn, conn.defineXML(xml)), obj=name, phase="define")
+
+    # -- secrets
+
+    def find_secret(self, usage: str, name: str) -> str | None:
+        """The UUID of the secret of this use (``ceph``, ``volume``, ``iscsi``, ``tls``, ``vtpm``) and name, or None."""
+        kind = int(getattr(library(), f"VIR_SECRET_USAGE_TYPE_{usage.upper()}"))
+        try:
+            return self._session.call("virSecretLookupByUsage", lambda conn: str(conn.secretLookupByUsage(kind, name).UUIDString()), obj=name, phase="look up")
+        except NotFound:
+            return None
+
+    def create_secret(self, usage: str, name: str, value: bytes, *, private: bool = False, ephemeral: bool = False) -> str:
+        """Define a secret and give it its value, which is in no XML; its UUID. One that is there gets the value.
+
+        :param private: nobody can read it back through libvirt.   :param ephemeral: it is never written to disk.
+        """
+        uuid = self.find_secret(usage, name)
+        if uuid is None:
+            xml = ET.tostring(secret_xml(usage, name, private=private, ephemeral=ephemeral), encoding="unicode")
+            uuid = self._session.call("virSecretDefineXML", lambda conn: str(conn.secretDefineXML(xml, 0).UUIDString()), obj=name, phase="define secret")
+        found = uuid
+        self._session.call("virSecretSetValue", lambda conn: conn.secretLookupByUUIDString(found).setValue(value, 0), obj=name, phase="set secret")
+        return uuid
+
+    def delete_secret(self, uuid: str) -> bool:
+        """False where it was gone."""
+        try:
+            self._session.call("virSecretUndefine", lambda conn: conn.secretLookupByUUIDString(uuid).undefine(), obj=uuid, phase="remove secret")
+        except NotFound:
+            return False
+        return True
+
+    # -- node devices, read only
+
+    def node_devices(self, capability: str = "") -> list[NodeDevice]:
+        """The host's own devices: one call, and one more for each device.
+
+        :param capability: such as ``pci``, ``usb_device``, ``net``, ``mdev``; "" for all.
+        :raises Unsupported: the driver does not know of devices.
+        """
+        flag = int(getattr(library(), f"VIR_CONNECT_LIST_NODE_DEVICES_CAP_{capability.upper()}")) if capability else 0
+        found = self._session.call("virConnectListAllNodeDevices", lambda conn: [device.name() for device in conn.listAllDevices(flag)], phase="devices")
+        return [device for name in found if (device := self._node_device(name)) is not None]
+
+    def _node_device(self, name: str) -> NodeDevice | None:
+        try:
+            text = self._session.call("virNodeDeviceGetXMLDesc", lambda conn: conn.nodeDeviceLookupByName(name).XMLDesc(0), obj=name, phase="devices")
+        except NotFound:
+            # Unplugged since they were listed.
+            return None
+        return parse_node_device(text)
 
     # -- networks
 

@@ -21,13 +21,27 @@ T = TypeVar("T")
 
 MUTATING = frozenset(
     {
+        "virDomainAttachDeviceFlags",
+        "virDomainBlockResize",
         "virDomainCreateWithFlags",
         "virDomainDefineXML",
         "virDomainDestroyFlags",
+        "virDomainDetachDeviceFlags",
+        "virDomainPMWakeup",
         "virDomainReset",
         "virDomainResume",
+        "virDomainSetAutostart",
+        "virDomainSetMemoryFlags",
+        "virDomainSetMemoryStatsPeriod",
         "virDomainSetMetadata",
+        "virDomainSetVcpusFlags",
+        "virDomainShutdownFlags",
+        "virDomainSuspend",
         "virDomainUndefineFlags",
+        "virDomainUpdateDeviceFlags",
+        "virSecretDefineXML",
+        "virSecretSetValue",
+        "virSecretUndefine",
     }
 )
 """The calls, by their names in libvirt's C API, that change something on the host."""
@@ -126,23 +140,31 @@ class Session:
                 self._clock.sleep(_REOPEN_PAUSE)
 
     def _open(self) -> Any:
-        lib = library()
-        every_kind = [
-            lib.VIR_CRED_USERNAME,
-            lib.VIR_CRED_AUTHNAME,
-            lib.VIR_CRED_LANGUAGE,
-            lib.VIR_CRED_CNONCE,
-            lib.VIR_CRED_PASSPHRASE,
-            lib.VIR_CRED_ECHOPROMPT,
-            lib.VIR_CRED_NOECHOPROMPT,
-            lib.VIR_CRED_REALM,
-            lib.VIR_CRED_EXTERNAL,
-        ]
         self._stats.login()
-        try:
-            return lib.openAuth(without_prompts(self.uri), [every_kind, _refuse, None], 0)
-        except lib.libvirtError as exc:
-            raise Fault.of(exc).as_open_error(self.uri) from exc
+        return open_without_prompts(self.uri)
+
+
+def open_without_prompts(uri: str) -> Any:
+    """A connection of its own.
+
+    :raises ConnectionFailed, AuthenticationFailed: it cannot be opened.
+    """
+    lib = library()
+    every_kind = [
+        lib.VIR_CRED_USERNAME,
+        lib.VIR_CRED_AUTHNAME,
+        lib.VIR_CRED_LANGUAGE,
+        lib.VIR_CRED_CNONCE,
+        lib.VIR_CRED_PASSPHRASE,
+        lib.VIR_CRED_ECHOPROMPT,
+        lib.VIR_CRED_NOECHOPROMPT,
+        lib.VIR_CRED_REALM,
+        lib.VIR_CRED_EXTERNAL,
+    ]
+    try:
+        return lib.openAuth(without_prompts(uri), [every_kind, _refuse, None], 0)
+    except lib.libvirtError as exc:
+        raise Fault.of(exc).as_open_error(uri) from exc
 
 
 def _refuse(_credentials: object, _data: object) -> int:

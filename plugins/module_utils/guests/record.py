@@ -1,0 +1,189 @@
+# Copyright (c) 2026, poolwright.virt contributors
+# BSD-2-Clause license (see LICENSES/BSD-2-Clause.txt)
+# SPDX-License-Identifier: BSD-2-Clause
+
+"""What a guest's domain says about it in its metadata, in a namespace of our own. Pure.
+
+::
+
+    <guest uuid="...">                     of the domain it was written for: a copy of a domain does not own its disks
+      <disk location="" name="" .../>      disks of its own, as planned; written before the first of them exists, and made="yes" when they do
+      <value key="">...</value>            the user's own
+      <source given="" became=""/>         of a guest from the user's XML: digests of that, and of what libvirt made of it
+    </guest>
+"""
+
+from __future__ import annotations
+
+import copy
+import hashlib
+import xml.etree.ElementTree as ET
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from ansible_collections.poolwright.virt.plugins.module_utils.errors import InvalidSpec
+from ansible_collections.poolwright.virt.plugins.module_utils.guests import tree
+from ansible_collections.poolwright.virt.plugins.module_utils.imagebackend.base import Image
+from ansible_collections.poolwright.virt.plugins.module_utils.imagebackend.records import DiskRecord
+from ansible_collections.poolwright.virt.plugins.module_utils.imagebackend.registry import disk_image
+
+NAMESPACE = "https://poolwright.virt/xmlns/guest/1"
+PREFIX = "poolwright-guest"
+POOL_NAMESPACE = "https://poolwright.virt/xmlns/machine/1"
+
+ET.register_namespace(PREFIX, NAMESPACE)
+
+
+@dataclass(frozen=True)
+class OwnDisk:
+    """A disk of the guest's own: its place on its backend, and its record.
+
+    ``made`` is noted once it is there: one that is not there later was lost, and is not made anew behind its owner's back.
+    """
+
+    location: str
+    name: str
+    record: DiskRecord
+    made: bool = False
+
+    def place(self) -> Image:
+        """:raises InvalidSpec: its backend is not there any more."""
+        return disk_image(self.record.backend, self.location, self.name)
+
+
+def _name(tag: str) -> str:
+    return f"{{{NAMESPACE}}}{tag}"
+
+
+def find(domain: ET.Element) -> ET.Element | None:
+    """Our element, also where it was written for another domain."""
+    return domain.find(f"metadata/{_name('guest')}")
+
+
+def pool_of(domain: ET.Element) -> str:
+    """The pool whose machine it is, "" for none; pools look after their machines themselves."""
+    mark = domain.find(f"metadata/{{{POOL_NAMESPACE}}}machine")
+    return "" if mark is None or mark.get("id", "").lower() != domain.findtext("uuid", "").lower() else mark.get("pool", "")
+
+
+def _ours(domain: ET.Element) -> ET.Element:
+    """Our element, made or begun anew where it is not this domain's."""
+    element, uuid = find(domain), domain.findtext("uuid", "")
+    if element is None:
+        element = ET.SubElement(tree.ensure(domain, "metadata"), _name("guest"))
+    if element.get("uuid") != uuid:
+        for stale in [*element.findall(_name("disk")), *element.findall(_name("source"))]:
+            element.remove(stale)
+        element.set("uuid", uuid)
+    return element
+
+
+def _drop_empty(domain: ET.Element) -> None:
+    """Nothing to say is said by nothing."""
+    element, metadata = find(domain), domain.find("metadata")
+    if element is not None and metadata is not None and not len(element):
+        metadata.remove(element)
+        tree.drop_empty(domain, "metadata")
+
+
+def disks_of(domain: ET.Element) -> tuple[OwnDisk, ...]:
+    """The disks that were made for this domain.
+
+    :raises InvalidSpec: one is damaged, so nobody can tell what it was.
+    """
+    element = find(domain)
+    if element is None or element.get("uuid") != domain.findtext("uuid", ""):
+        return ()
+    return tuple(_read_disk(one) for one in element.findall(_name("disk")))
+
+
+def _read_disk(element: ET.Element) -> OwnDisk:
+    fields: dict[str, Any] = dict(element.attrib)
+    try:
+        location, name, made = fields.pop("location"), fields.pop("name"), fields.pop("made", "") == "yes"
+    except KeyError as exc:
+        raise InvalidSpec([f"a disk's record in the domain's metadata is damaged: {exc} is missing"]) from exc
+    backing = element.find(_name("backing"))
+    if backing is not None:
+        fields["backing"] = dict(backing.attrib)
+    return OwnDisk(location, name, DiskRecord.from_dict(fields), made)
+
+
+def set_disks(domain: ET.Element, disks: Iterable[OwnDisk]) -> None:
+    """Have the domain say that these were made for it."""
+    wanted = tuple(disks)
+    if wanted == disks_of(domain):
+        return
+    element = _ours(domain)
+    for stale in element.findall(_name("disk")):
+        element.remove(stale)
+    for disk in wanted:
+        fields = disk.record.to_dict()
+        backing = fields.pop("backing", None)
+        made = ET.SubElement(element, _name("disk"), {"location": disk.location, "name": disk.name, **_texts(fields)})
+        if disk.made:
+            made.set("made", "yes")
+        if backing is not None:
+            ET.SubElement(made, _name("backing"), _texts(backing))
+    _drop_empty(domain)
+
+
+def values_of(domain: ET.Element) -> dict[str, str]:
+    element = find(domain)
+    return {} if element is None else {one.get("key", ""): one.text or "" for one in element.findall(_name("value"))}
+
+
+def edit_values(domain: ET.Element, wanted: Mapping[str, str]) -> None:
+    """The user's own values are these."""
+    if values_of(domain) == dict(wanted):
+        return
+    element = _ours(domain)
+    for stale in element.findall(_name("value")):
+        element.remove(stale)
+    for key, value in sorted(wanted.items()):
+        ET.SubElement(element, _name("value"), {"key": key}).text = value
+    _drop_empty(domain)
+
+
+def source_of(domain: ET.Element) -> tuple[str, str]:
+    """Digests of the XML that was given, and of what became of it; "" where it was not made from XML."""
+    element = find(domain)
+    source = None if element is None or element.get("uuid") != domain.findtext("uuid", "") else element.find(_name("source"))
+    return ("", "") if source is None else (source.get("given", ""), source.get("became", ""))
+
+
+def set_source(domain: ET.Element, given: str, became: str) -> None:
+    element = _ours(domain)
+    source = element.find(_name("source"))
+    if source is None:
+        source = ET.SubElement(element, _name("source"))
+    tree.set_attributes(source, given=given, became=became)
+
+
+def digest(domain: ET.Element) -> str:
+    """Of all but what we say about it, whatever its layout; passwords are no part of it."""
+    copied = copy.deepcopy(domain)
+    ours = find(copied)
+    metadata = copied.find("metadata")
+    if ours is not None and metadata is not None:
+        metadata.remove(ours)
+        if not len(metadata):
+            copied.remove(metadata)
+    for element in copied.iter():
+        element.attrib.pop("passwd", None)
+        element.text = (element.text or "").strip() or None
+        element.tail = None
+    return hashlib.sha256(ET.canonicalize(tree.text_of(copied)).encode()).hexdigest()
+
+
+def without_namespace(element: ET.Element) -> ET.Element:
+    """Our element as libvirt wants it for the metadata of a running domain."""
+    copied = ET.Element(element.tag.rpartition("}")[2], dict(element.attrib))
+    copied.text = element.text
+    copied.extend(without_namespace(one) for one in element)
+    return copied
+
+
+def _texts(data: Mapping[str, Any]) -> dict[str, str]:
+    return {key: str(value) for key, value in data.items() if value is not None}

@@ -1,0 +1,213 @@
+# Copyright (c) 2026, poolwright.virt contributors
+# BSD-2-Clause license (see LICENSES/BSD-2-Clause.txt)
+# SPDX-License-Identifier: BSD-2-Clause
+
+"""The disks that are made for a guest: which are missing, which are to grow, and what is recorded of each."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import shutil
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+from ansible_collections.poolwright.virt.plugins.module_utils.clock import Deadline
+from ansible_collections.poolwright.virt.plugins.module_utils.errors import (
+    Busy,
+    ChecksumMismatch,
+    ImageRefused,
+    InsufficientResources,
+    InvalidSpec,
+    NotFound,
+    telling_where,
+)
+from ansible_collections.poolwright.virt.plugins.module_utils.guests.record import OwnDisk
+from ansible_collections.poolwright.virt.plugins.module_utils.guests.wish import Disk
+from ansible_collections.poolwright.virt.plugins.module_utils.imagebackend.base import SECTOR, DiskOptions, Image
+from ansible_collections.poolwright.virt.plugins.module_utils.imagebackend.disks import CreatableDisk, DiskFromFunc, DiskFromImage, blank
+from ansible_collections.poolwright.virt.plugins.module_utils.imagebackend.records import DiskInfo, DiskRecord
+from ansible_collections.poolwright.virt.plugins.module_utils.imagebackend.registry import disk_image
+from ansible_collections.poolwright.virt.plugins.module_utils.images.cache import CachedImage, ImageCache
+from ansible_collections.poolwright.virt.plugins.module_utils.images.inspect import inspect_file
+from ansible_collections.poolwright.virt.plugins.module_utils.images.source import ImageSource
+from ansible_collections.poolwright.virt.plugins.module_utils.images.sparse import naming_storage_errors
+from ansible_collections.poolwright.virt.plugins.module_utils.images.web import open_url
+
+_CHUNK = 1024 * 1024
+
+
+@dataclass(frozen=True)
+class Growth:
+    """A disk of the guest's own that is to have ``size`` bytes."""
+
+    own: OwnDisk
+    size: int
+
+
+@dataclass(frozen=True)
+class StoragePlan:
+    """``missing`` are made once the domain names them in its record; ``own`` is that record, whole."""
+
+    own: tuple[OwnDisk, ...] = ()
+    missing: tuple[CreatableDisk, ...] = ()
+    growth: tuple[Growth, ...] = ()
+
+
+def place_of(disk: Disk) -> Image:
+    return disk_image(disk.backend, disk.location, disk.name, DiskOptions(full=disk.full))
+
+
+def info_of(disk: Disk) -> DiskInfo:
+    """How libvirt reaches it; touches nothing."""
+    if disk.path:
+        return DiskInfo("block" if disk.path.startswith("/dev/") else "file", disk.format, disk.path)
+    return place_of(disk).libvirt_info()
+
+
+class Storage:
+    """Looks at disks and makes them.
+
+    :param fetch: whether images may be brought to the cache; else one that is not there is only judged.
+    """
+
+    def __init__(self, cache: ImageCache, deadline: Deadline, *, fetch: bool) -> None:
+        self._cache = cache
+        self._deadline = deadline
+        self._fetch = fetch
+
+    def plan(self, wanted: Sequence[Disk], own: Sequence[OwnDisk], guest: str) -> StoragePlan:
+        """:raises VirtError: one cannot be as it is wanted; nothing was touched."""
+        recorded = {(disk.record.backend, disk.location, disk.name): disk for disk in own}
+        kept, missing, growth = dict(recorded), [], []
+        for number, disk in enumerate(wanted):
+            with telling_where(f"disks[{number}]"):
+                known = recorded.get((disk.backend, disk.location, disk.name)) if not disk.path else None
+                if known is None and not disk.is_made:
+                    _must_be_there(disk, guest)
+                    continue
+                place = place_of(disk)
+                if known is None:
+                    _must_not_be_there(place, guest)
+                elif place.exists():
+                    growth += _growth(known, disk)
+                    kept[(disk.backend, disk.location, disk.name)] = replace(known, made=True)
+                    continue
+                elif known.made:
+                    hint = "bring it back, name a new disk otherwise, or remove the guest with state: absent"
+                    raise NotFound(f"its disk {known.record.path} is gone", obj=guest, phase="check", hint=hint)
+                made = self._creatable(place, disk, known)
+                missing.append(made)
+                kept[(disk.backend, disk.location, disk.name)] = OwnDisk(place.location, place.name, _record_of(made))
+        self._check_space(missing, guest)
+        sizes = {(one.own.record.backend, one.own.location, one.own.name): one.size for one in growth}
+        now = [replace(disk, record=replace(disk.record, size=sizes.get(key, disk.record.size))) for key, disk in kept.items()]
+        return StoragePlan(tuple(now), tuple(missing), tuple(growth))
+
+    def _creatable(self, place: Image, disk: Disk, known: OwnDisk | None) -> CreatableDisk:
+        size = disk.size if disk.size is not None else None if known is None else known.record.size
+        if disk.image is not None:
+            return DiskFromImage(place, self._image(disk.image), size)
+        if size is None:
+            raise InvalidSpec([f"{place.name}: the disk is gone, and nothing says what it is to be made from; give image, or size_gb"])
+        return DiskFromFunc(place, blank, size, "blank")
+
+    @telling_where("image")
+    def _image(self, source: ImageSource) -> CachedImage:
+        if self._fetch:
+            with naming_storage_errors(source.source if not source.is_remote else str(source), "fetch"):
+                return self._cache.ensure(source, self._deadline)
+        return self._cache.lookup(source) or _judged(source, self._deadline)
+
+    def _check_space(self, missing: Sequence[CreatableDisk], guest: str) -> None:
+        """Room for what disks take at once where that can be told; what the guest writes later comes on top."""
+        needed: dict[str, int] = {}
+        for disk in missing:
+            if os.path.isabs(disk.disk.location) and not disk.disk.location.startswith("/dev/"):
+                directory = _existing(disk.disk.location)
+                # A blank disk has holes where nothing was written.
+                amount = disk.required_bytes() if isinstance(disk, DiskFromImage) else 0
+                needed[directory] = needed.get(directory, 0) + amount
+        for directory, amount in needed.items():
+            free = shutil.disk_usage(directory).free
+            if amount > free:
+                hint = "free some space, or choose another location"
+                raise InsufficientResources(f"its disks need {amount} bytes, {directory} has {free} free", obj=guest, phase="check", hint=hint)
+
+
+def _judged(source: ImageSource, deadline: Deadline) -> CachedImage:
+    """An image that is not in the cache and must not be brought there, as far as it can be told; of a remote one no size is known."""
+    if source.is_remote:
+        answer = open_url(source.source, deadline.remaining)
+        if answer is not None:
+            answer.stream.close()
+        return CachedImage("", source.digest or "", source.format, SECTOR, 0, 0)
+    if not os.path.exists(source.path):
+        raise NotFound("there is no such file on the host that the disks are on", obj=str(source), phase="check", hint="correct the image's source")
+    if not os.path.isfile(source.path):
+        raise ImageRefused("it is not a regular file", obj=str(source), phase="check", hint="give a file that holds the image")
+    _check_digest(source, deadline)
+    inspected = inspect_file(source.path, source.format, deadline, name=str(source))
+    return CachedImage(source.path, source.digest or "", source.format, inspected.virtual_size, os.path.getsize(source.path), inspected.allocated)
+
+
+def _check_digest(source: ImageSource, deadline: Deadline) -> None:
+    if source.digest is None:
+        return
+    hasher = hashlib.new(source.algorithm)
+    with open(source.path, "rb") as stream:
+        for chunk in iter(lambda: stream.read(_CHUNK), b""):
+            hasher.update(chunk)
+            deadline.check("reading the image", obj=str(source), phase="check")
+    found = f"{source.algorithm}:{hasher.hexdigest()}"
+    if found != source.digest:
+        hint = "correct the checksum if the image was changed on purpose"
+        raise ChecksumMismatch(f"the checksum should be {source.digest}, but is {found}", obj=str(source), phase="check", hint=hint)
+
+
+def _record_of(made: CreatableDisk) -> DiskRecord:
+    """As it will be made; of 0 bytes where that follows from an image that nobody has seen yet."""
+    found = made.record()
+    unseen = isinstance(made, DiskFromImage) and not made.image.path
+    return replace(found, size=made.size or 0) if unseen else found
+
+
+def _growth(known: OwnDisk, disk: Disk) -> list[Growth]:
+    if disk.size is None or disk.size == known.record.size:
+        return []
+    if disk.size < known.record.size:
+        raise InvalidSpec([f"{known.record.path}: a disk of {known.record.size} bytes cannot shrink to {disk.size}; give its size, or a larger one"])
+    return [Growth(known, disk.size)]
+
+
+def _must_be_there(disk: Disk, guest: str) -> None:
+    there = os.path.exists(disk.path) if disk.path else place_of(disk).exists()
+    if not there:
+        hint = "correct its path" if disk.path else "say what it is to be made from: image, or size_gb for a blank one"
+        raise NotFound(f"there is no disk {disk.label}", obj=guest, phase="check", hint=hint)
+
+
+def _must_not_be_there(place: Image, guest: str) -> None:
+    if place.exists():
+        raise Busy(
+            f"there is a disk {place.name} already, and it was not made for this guest",
+            obj=guest,
+            phase="check",
+            hint="leave out image, content and size_gb to use it as it is, name the guest's disk otherwise, or remove it",
+        )
+
+
+def _existing(path: str) -> str:
+    while not os.path.lexists(path) and os.path.dirname(path) != path:
+        path = os.path.dirname(path)
+    return path
+
+
+def remove_disks(own: Sequence[OwnDisk]) -> list[str]:
+    """Remove what was made for a guest; the paths of those that were there."""
+    removed = []
+    for disk in own:
+        with naming_storage_errors(disk.record.path, "remove"):
+            if disk.place().remove():
+                removed.append(disk.record.path)
+    return removed

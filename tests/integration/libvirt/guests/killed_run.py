@@ -1,0 +1,58 @@
+# Copyright (c) 2026, poolwright.virt contributors
+# BSD-2-Clause license (see LICENSES/BSD-2-Clause.txt)
+# SPDX-License-Identifier: BSD-2-Clause
+
+"""A run of ``libvirt_guest`` that is killed: ``killed_run.py POINT PARAMS`` ends itself with SIGKILL at the POINTth point.
+
+Points lie before and after each call to libvirt, and before and after each disk is made or removed. For a point that is
+never reached the number of points is printed.
+"""
+
+from __future__ import annotations
+
+import itertools
+import json
+import os
+import signal
+import sys
+import threading
+from collections.abc import Callable
+from typing import Any
+
+from ansible_collections.poolwright.virt.plugins.module_utils.guests import run, storage
+from ansible_collections.poolwright.virt.plugins.module_utils.guests.request import guest_with
+from ansible_collections.poolwright.virt.plugins.module_utils.imagebackend.disks import DiskFromFunc, DiskFromImage
+from ansible_collections.poolwright.virt.plugins.module_utils.libvirt.session import MUTATING, Session
+
+
+def main(point: int, params: dict[str, Any]) -> None:
+    points = itertools.count()
+    reached = 0
+
+    def here() -> None:
+        nonlocal reached
+        reached = next(points)
+        if reached == point:
+            os.kill(os.getpid(), signal.SIGKILL)
+
+    def watched(action: Callable[..., Any], counts: Callable[..., bool] = lambda *_arguments: True) -> Callable[..., Any]:
+        def wrapper(*arguments: Any, **named: Any) -> Any:
+            if not counts(*arguments):
+                return action(*arguments, **named)
+            here()
+            result = action(*arguments, **named)
+            here()
+            return result
+
+        return wrapper
+
+    Session.call = watched(Session.call, lambda _session, api, *_more: api in MUTATING)  # type: ignore[method-assign]
+    for kind in (DiskFromFunc, DiskFromImage):
+        kind.create = watched(kind.create)  # type: ignore[method-assign]
+    setattr(run, "remove_disks", watched(storage.remove_disks))  # noqa: B010 (it is no part of what run exports)
+    guest_with(params, False, threading.Event())
+    print(reached + 1)
+
+
+if __name__ == "__main__":
+    main(int(sys.argv[1]), json.loads(sys.argv[2]))
