@@ -120,7 +120,7 @@ class GuestRun:
         if not self._opts.check_mode and seen.guest is not None:
             removed = self._remove(seen, seen.guest, own, gently=bool(kept or foreign))
         elif seen.guest is not None and not kept:
-            removed = [disk.record.path for disk in own if disk.place().exists()]
+            removed = [disk.record.path for disk in own if disk.place().exists(self._deadline)]
         return {**self._account(plan, seen, ()), "removed": removed, "kept": [*kept, *foreign]}
 
     def _remove(self, seen: Seen, guest: Guest, own: tuple[record.OwnDisk, ...], *, gently: bool) -> list[str]:
@@ -131,7 +131,7 @@ class GuestRun:
         if seen.active and gently:
             power.shut_down(guest, self._patience)
         guest.destroy()
-        removed = [] if "disks" in self._opts.keep else remove_disks(own)
+        removed = [] if "disks" in self._opts.keep else remove_disks(own, self._deadline)
         guest.undefine(self._opts.keep & {"nvram", "tpm"})
         return removed
 
@@ -284,7 +284,7 @@ class GuestRun:
         """A new guest that cannot be had as described is not there at all; what cannot be taken back is left to the next run."""
         try:
             # Not one that somebody else made under its name meanwhile.
-            remove_disks([disk for disk in plan.storage.own if (disk.location, disk.name) in self._made])
+            remove_disks([disk for disk in plan.storage.own if (disk.location, disk.name) in self._made], self._deadline)
             guest.undefine()
         except VirtError as exc:
             self._left.append(f"{guest.name} could not be taken back: {exc}")

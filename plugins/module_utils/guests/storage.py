@@ -24,8 +24,9 @@ from ansible_collections.poolwright.virt.plugins.module_utils.errors import (
 )
 from ansible_collections.poolwright.virt.plugins.module_utils.guests.record import OwnDisk
 from ansible_collections.poolwright.virt.plugins.module_utils.guests.wish import Disk
-from ansible_collections.poolwright.virt.plugins.module_utils.imagebackend.base import SECTOR, DiskOptions, Image
+from ansible_collections.poolwright.virt.plugins.module_utils.imagebackend.base import SECTOR, Image
 from ansible_collections.poolwright.virt.plugins.module_utils.imagebackend.disks import CreatableDisk, DiskFromFunc, DiskFromImage, blank
+from ansible_collections.poolwright.virt.plugins.module_utils.imagebackend.options import DiskOptions
 from ansible_collections.poolwright.virt.plugins.module_utils.imagebackend.records import DiskInfo, DiskRecord
 from ansible_collections.poolwright.virt.plugins.module_utils.imagebackend.registry import disk_image
 from ansible_collections.poolwright.virt.plugins.module_utils.images.cache import CachedImage, ImageCache
@@ -84,12 +85,12 @@ class Storage:
             with telling_where(f"disks[{number}]"):
                 known = recorded.get((disk.backend, disk.location, disk.name)) if not disk.path else None
                 if known is None and not disk.is_made:
-                    _must_be_there(disk, guest)
+                    _must_be_there(disk, guest, self._deadline)
                     continue
                 place = place_of(disk)
                 if known is None:
-                    _must_not_be_there(place, guest)
-                elif place.exists():
+                    _must_not_be_there(place, guest, self._deadline)
+                elif place.exists(self._deadline):
                     growth += _growth(known, disk)
                     kept[(disk.backend, disk.location, disk.name)] = replace(known, made=True)
                     continue
@@ -180,15 +181,15 @@ def _growth(known: OwnDisk, disk: Disk) -> list[Growth]:
     return [Growth(known, disk.size)]
 
 
-def _must_be_there(disk: Disk, guest: str) -> None:
-    there = os.path.exists(disk.path) if disk.path else place_of(disk).exists()
+def _must_be_there(disk: Disk, guest: str, deadline: Deadline) -> None:
+    there = os.path.exists(disk.path) if disk.path else place_of(disk).exists(deadline)
     if not there:
         hint = "correct its path" if disk.path else "say what it is to be made from: image, or size_gb for a blank one"
         raise NotFound(f"there is no disk {disk.label}", obj=guest, phase="check", hint=hint)
 
 
-def _must_not_be_there(place: Image, guest: str) -> None:
-    if place.exists():
+def _must_not_be_there(place: Image, guest: str, deadline: Deadline) -> None:
+    if place.exists(deadline):
         raise Busy(
             f"there is a disk {place.name} already, and it was not made for this guest",
             obj=guest,
@@ -203,11 +204,11 @@ def _existing(path: str) -> str:
     return path
 
 
-def remove_disks(own: Sequence[OwnDisk]) -> list[str]:
+def remove_disks(own: Sequence[OwnDisk], deadline: Deadline) -> list[str]:
     """Remove what was made for a guest; the paths of those that were there."""
     removed = []
     for disk in own:
         with naming_storage_errors(disk.record.path, "remove"):
-            if disk.place().remove():
+            if disk.place().remove(deadline):
                 removed.append(disk.record.path)
     return removed
