@@ -15,6 +15,7 @@ import pytest
 from ansible_collections.poolwright.virt.plugins.module_utils.clock import Clock, Deadline
 from ansible_collections.poolwright.virt.plugins.module_utils.errors import InsufficientResources, InvalidSpec, NotFound, VirtError
 from ansible_collections.poolwright.virt.plugins.module_utils.imagebackend.flat import Flat
+from ansible_collections.poolwright.virt.plugins.module_utils.imagebackend.records import DiskRecord
 from ansible_collections.poolwright.virt.plugins.module_utils.imagebackend.registry import disk_image
 from ansible_collections.poolwright.virt.plugins.module_utils.libvirt.faults import InvalidState
 from ansible_collections.poolwright.virt.plugins.module_utils.libvirt.guest import DomainState, Guest
@@ -71,7 +72,12 @@ def machine(tmp_path: Path) -> Iterator[Machine]:
 def test_all_disks_are_kept_at_one_moment_and_come_back_together(machine: Machine, monkeypatch: pytest.MonkeyPatch) -> None:
     states = []
     plain = Flat.snapshot_create
-    monkeypatch.setattr(Flat, "snapshot_create", lambda *arguments: (states.append(machine.guest.state()), plain(*arguments)))
+
+    def noting(place: Flat, record: DiskRecord, name: str, deadline: Deadline) -> None:
+        states.append(machine.guest.state())
+        plain(place, record, name, deadline)
+
+    monkeypatch.setattr(Flat, "snapshot_create", noting)
     machine.write(b"one")
     assert machine.snapshots.create("clean", machine.soon) is True
     assert (states, machine.guest.state()) == ([DomainState.PAUSED] * 3, DomainState.RUNNING)
@@ -103,10 +109,10 @@ def test_a_paused_guest_stays_paused_and_one_that_is_off_stays_off(machine: Mach
 def test_a_snapshot_that_fails_leaves_nothing_and_the_guest_goes_on(machine: Machine, monkeypatch: pytest.MonkeyPatch, failing: int) -> None:
     plain, before = Flat.snapshot_create, machine.files()
 
-    def full(place: Flat, *arguments: object) -> None:
+    def full(place: Flat, record: DiskRecord, name: str, deadline: Deadline) -> None:
         if place.name == machine.disks[failing].place.name:
             raise OSError(28, "No space left on device")
-        plain(place, *arguments)  # type: ignore[arg-type]
+        plain(place, record, name, deadline)
 
     monkeypatch.setattr(Flat, "snapshot_create", full)
     with pytest.raises(InsufficientResources, match="no space left"):
