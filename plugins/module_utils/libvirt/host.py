@@ -270,6 +270,23 @@ class Host:
             return None
         return parse_node_device(text)
 
+    # -- volumes
+
+    def volume_path(self, pool: str, volume: str) -> str | None:
+        """The file or device that a volume is, None where there is none of this name.
+
+        :raises InvalidState: the pool is not active, so libvirt knows none of its volumes.
+        """
+        try:
+            return self._session.call(
+                "virStorageVolGetPath",
+                lambda conn: str(conn.storagePoolLookupByName(pool).storageVolLookupByName(volume).path()),
+                obj=f"{pool}/{volume}",
+                phase="look up",
+            )
+        except NotFound:
+            return None
+
     # -- networks
 
     def networks(self) -> dict[str, NetworkState]:
