@@ -13,6 +13,7 @@ from ansible_collections.poolwright.virt.plugins.module_utils.guests import tree
 from ansible_collections.poolwright.virt.plugins.module_utils.guests.live import LivePlan
 from ansible_collections.poolwright.virt.plugins.module_utils.guests.look import ABSENT, Seen, told
 from ansible_collections.poolwright.virt.plugins.module_utils.guests.power import Step
+from ansible_collections.poolwright.virt.plugins.module_utils.guests.snapshots import Deed, SnapshotPlan, around
 from ansible_collections.poolwright.virt.plugins.module_utils.guests.storage import StoragePlan
 
 
@@ -24,6 +25,7 @@ class Plan:
     after: ET.Element | None = field(default=None, repr=False)
     changes: tuple[str, ...] = ()
     storage: StoragePlan = StoragePlan()
+    snapshots: SnapshotPlan = SnapshotPlan()
     live: LivePlan = LivePlan()
     steps: tuple[Step, ...] = ()
     state: str = ABSENT
@@ -32,7 +34,8 @@ class Plan:
 
     @property
     def changed(self) -> bool:
-        return bool(self.changes or self.steps or not self.live.empty or self.storage.missing or self.storage.growth)
+        """Whether anything is to be done."""
+        return bool(self.changes or self.steps or self.snapshots.steps or not self.live.empty or self.storage.missing or self.storage.growth)
 
 
 def actions_of(plan: Plan) -> list[str]:
@@ -49,7 +52,8 @@ def actions_of(plan: Plan) -> list[str]:
     said += [f"set {name}" for name, value in values.items() if value is not None]
     texts = {"title": plan.live.title, "description": plan.live.description, "metadata": plan.live.metadata or None}
     said += [f"set {name}" for name, value in texts.items() if value is not None]
-    return [*said, *(step.value for step in plan.steps)]
+    first, rest = around(plan.steps)
+    return [*said, *(step.value for step in first), *(str(step) for step in plan.snapshots.steps), *(step.value for step in rest)]
 
 
 def diff_of(plan: Plan) -> dict[str, str]:
@@ -58,6 +62,10 @@ def diff_of(plan: Plan) -> dict[str, str]:
     if not plan.changed:
         return {"before": before, "after": before}
     after = told(plan.after, plan.state, autostart=plan.autostart)
+    if plan.snapshots.names is not None:
+        before += f"snapshots: {', '.join(plan.snapshots.names)}\n" if before else ""
+        after += f"snapshots: {', '.join(plan.snapshots.names_after)}\n"
+    after += "".join(f"disks: as in the snapshot {step.name}\n" for step in plan.snapshots.steps if step.deed is Deed.REVERT)
     if seen.definition is not None and plan.after is not None and passwords(seen.definition) != passwords(plan.after):
         after = after.replace(f'passwd="{tree.MASK}"', f'passwd="{tree.MASK} (another one)"')
     return {"before": before, "after": after}

@@ -10,6 +10,7 @@
       <disk location="" name="" .../>      disks of its own, as planned; written before the first of them exists, and made="yes" when they do
       <value key="">...</value>            the user's own
       <source given="" became=""/>         of a guest from the user's XML: digests of that, and of what libvirt made of it
+      <task kind="" snapshot="" was=""/>   what is being done to its disks together; left by a run that was killed in it
     </guest>
 """
 
@@ -52,6 +53,15 @@ class OwnDisk:
         return disk_image(self.record.backend, self.location, self.name)
 
 
+@dataclass(frozen=True)
+class Task:
+    """``was``: the state that the guest was in when it began."""
+
+    kind: str
+    snapshot: str
+    was: str
+
+
 def _name(tag: str) -> str:
     return f"{{{NAMESPACE}}}{tag}"
 
@@ -73,7 +83,7 @@ def _ours(domain: ET.Element) -> ET.Element:
     if element is None:
         element = ET.SubElement(tree.ensure(domain, "metadata"), _name("guest"))
     if element.get("uuid") != uuid:
-        for stale in [*element.findall(_name("disk")), *element.findall(_name("source"))]:
+        for stale in [one for tag in ("disk", "source", "task") for one in element.findall(_name(tag))]:
             element.remove(stale)
         element.set("uuid", uuid)
     return element
@@ -159,6 +169,21 @@ def set_source(domain: ET.Element, given: str, became: str) -> None:
     if source is None:
         source = ET.SubElement(element, _name("source"))
     tree.set_attributes(source, given=given, became=became)
+
+
+def task_of(domain: ET.Element) -> Task | None:
+    """What a run began with this domain's disks and did not end."""
+    element = find(domain)
+    task = None if element is None or element.get("uuid") != domain.findtext("uuid", "") else element.find(_name("task"))
+    return None if task is None else Task(task.get("kind", ""), task.get("snapshot", ""), task.get("was", ""))
+
+
+def set_task(domain: ET.Element, task: Task | None) -> None:
+    element = _ours(domain)
+    tree.drop(element, _name("task"))
+    if task is not None:
+        ET.SubElement(element, _name("task"), {"kind": task.kind, "snapshot": task.snapshot, "was": task.was})
+    _drop_empty(domain)
 
 
 def digest(domain: ET.Element) -> str:

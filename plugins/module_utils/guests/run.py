@@ -28,6 +28,7 @@ from ansible_collections.poolwright.virt.plugins.module_utils.guests.overlays im
 from ansible_collections.poolwright.virt.plugins.module_utils.guests.plan import Plan, actions_of, diff_of, passwords
 from ansible_collections.poolwright.virt.plugins.module_utils.guests.plug import carry_out
 from ansible_collections.poolwright.virt.plugins.module_utils.guests.power import Patience, Step
+from ansible_collections.poolwright.virt.plugins.module_utils.guests.snapshots import SnapshotPlan, around, carry_out_snapshots, plan_snapshots, power_steps
 from ansible_collections.poolwright.virt.plugins.module_utils.guests.storage import Storage, StoragePlan, info_of, remove_disks
 from ansible_collections.poolwright.virt.plugins.module_utils.guests.wish import State, Wish
 from ansible_collections.poolwright.virt.plugins.module_utils.images.cache import ImageCache
@@ -134,7 +135,8 @@ class GuestRun:
 
     def _plan(self, seen: Seen) -> Plan:
         plan = self._plan_typed(seen) if self._wish.xml is None else self._plan_xml(seen)
-        steps = power.steps(seen.state, self._wish.state)
+        snapshots = SnapshotPlan() if plan.after is None else plan_snapshots(self._wish, seen, plan.after, self._deadline)
+        steps = power_steps(seen, self._wish.state, snapshots)
         state = power.after("shutoff" if seen.guest is None else seen.state, steps)
         autostart = seen.autostart if self._wish.autostart is None else self._wish.autostart
         changes = plan.changes
@@ -143,7 +145,9 @@ class GuestRun:
         if seen.guest is not None and not seen.persistent:
             changes = (*changes, "definition")
         define = bool(changes) and changes != ("autostart",)
-        return replace(plan, steps=steps, state=state, autostart=autostart, changes=changes, define=define)
+        # Off before it could take anything.
+        live = LivePlan() if Step.PULL_PLUG in steps else plan.live
+        return replace(plan, live=live, snapshots=snapshots, steps=steps, state=state, autostart=autostart, changes=changes, define=define)
 
     def _uuid(self, seen: Seen) -> str:
         asked = self._wish.uuid
@@ -183,7 +187,7 @@ class GuestRun:
             live = plan_live(seen.current, options(settled(wish, after, scene), scene, live=True))
             # A running domain that loses its definition still tells which disks are its own.
             live = replace(live, metadata=live.metadata or record.disks_of(seen.current) != tuple(replace(disk, made=True) for disk in storage.own))
-        return Plan(seen, after, (*names, *grown) if seen.guest is not None else ("definition", *names), storage, live)
+        return Plan(seen, after, (*names, *grown) if seen.guest is not None else ("definition", *names), storage, live=live)
 
     def _canonical(self, machine: str, virt_type: str) -> str:
         if not machine or virt_type == "test":
@@ -244,9 +248,12 @@ class GuestRun:
             if seen.guest is None:
                 self._undo(guest, plan)
             raise
-        if seen.active:
+        if seen.active and not plan.live.empty:
             self._refused = carry_out(guest, self._host.uri, plan.live, definition, self._site.clock, self._opts.unplug_timeout)
-        power.take(guest, plan.steps, self._patience)
+        first, rest = around(plan.steps)
+        power.take(guest, first, self._patience)
+        carry_out_snapshots(self._host, guest, plan.snapshots, self._deadline)
+        power.take(guest, rest, self._patience)
         return guest
 
     def _make_disks(self, guest: Guest, plan: Plan) -> ET.Element:
@@ -303,6 +310,7 @@ class GuestRun:
             "addresses": [address for found in addresses.values() for address in found],
             "disks": [] if domain is None else disks_view(domain),
             "networks": [] if domain is None else networks_view(domain, addresses),
+            **({} if plan.snapshots.names is None else {"snapshots": list(plan.snapshots.names_after)}),
             "pending_restart": [] if state not in ("running", "paused") else list(pending),
             "changes": list(plan.changes),
             "actions": actions_of(plan),
@@ -312,7 +320,8 @@ class GuestRun:
 
     def _all_refused(self, plan: Plan) -> bool:
         """Whether nothing was to be changed but the running guest, and it took none of it."""
-        return not (plan.changes or plan.steps or plan.storage.missing or plan.storage.growth) and 0 < plan.live.size == len(self._refused)
+        alone = not (plan.changes or plan.steps or plan.snapshots.steps or plan.storage.missing or plan.storage.growth)
+        return alone and 0 < plan.live.size == len(self._refused)
 
 
 def _defined(seen: Seen) -> ET.Element:
