@@ -19,7 +19,7 @@ from ansible_collections.poolwright.virt.plugins.module_utils.guests.storage imp
 
 @dataclass(frozen=True)
 class Plan:
-    """What a run does. ``after`` is None where the guest is to be gone."""
+    """What a run does. ``after`` is None where the guest is to be gone; ``secrets`` are names of those that are not there yet."""
 
     seen: Seen
     after: ET.Element | None = field(default=None, repr=False)
@@ -31,16 +31,27 @@ class Plan:
     state: str = ABSENT
     autostart: bool = False
     define: bool = False
+    secrets: tuple[str, ...] = ()
 
     @property
     def changed(self) -> bool:
         """Whether anything is to be done."""
-        return bool(self.changes or self.steps or self.snapshots.steps or not self.live.empty or self.storage.missing or self.storage.growth)
+        return self._besides_live or not self.live.empty
+
+    @property
+    def only_live(self) -> bool:
+        """Whether nothing is to be changed but the guest as it runs."""
+        return not self._besides_live and not self.live.empty
+
+    @property
+    def _besides_live(self) -> bool:
+        return bool(self.changes or self.steps or self.snapshots.steps or self.storage.missing or self.storage.growth or self.secrets)
 
 
 def actions_of(plan: Plan) -> list[str]:
     """In words, in the order in which they are taken."""
-    said = [f"grow the disk {growth.own.record.path} to {growth.size} bytes" for growth in plan.storage.growth]
+    said = [f"make the secret {name}" for name in plan.secrets]
+    said += [f"grow the disk {growth.own.record.path} to {growth.size} bytes" for growth in plan.storage.growth]
     if plan.after is None:
         return ["remove"] if plan.changes else []
     said += ["define"] if plan.define else []

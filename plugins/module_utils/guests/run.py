@@ -28,10 +28,12 @@ from ansible_collections.poolwright.virt.plugins.module_utils.guests.overlays im
 from ansible_collections.poolwright.virt.plugins.module_utils.guests.plan import Plan, actions_of, diff_of, passwords
 from ansible_collections.poolwright.virt.plugins.module_utils.guests.plug import carry_out
 from ansible_collections.poolwright.virt.plugins.module_utils.guests.power import Patience, Step
+from ansible_collections.poolwright.virt.plugins.module_utils.guests.secrets import with_secrets
 from ansible_collections.poolwright.virt.plugins.module_utils.guests.snapshots import SnapshotPlan, around, carry_out_snapshots, plan_snapshots, power_steps
 from ansible_collections.poolwright.virt.plugins.module_utils.guests.storage import Storage, StoragePlan, info_of, remove_disks
 from ansible_collections.poolwright.virt.plugins.module_utils.guests.wish import State, Wish
 from ansible_collections.poolwright.virt.plugins.module_utils.images.cache import ImageCache
+from ansible_collections.poolwright.virt.plugins.module_utils.libvirt.ceph_secrets import CephSecret
 from ansible_collections.poolwright.virt.plugins.module_utils.libvirt.domain_xml import Platform
 from ansible_collections.poolwright.virt.plugins.module_utils.libvirt.guest import Guest
 from ansible_collections.poolwright.virt.plugins.module_utils.libvirt.host import Host
@@ -83,6 +85,7 @@ class GuestRun:
         self._left: list[str] = []
         self._refused: list[str] = []
         self._made: list[tuple[str, str]] = []
+        self._secrets: tuple[CephSecret, ...] = ()
 
     def result(self) -> Result:
         # A prediction need not wait for others.
@@ -91,6 +94,7 @@ class GuestRun:
             _refuse_pools(seen, self._wish.name)
             if self._wish.state is State.ABSENT:
                 return self._absent(seen)
+            self._wish, self._secrets = with_secrets(self._host, self._wish)
             return self._present(seen)
 
     # -- absent
@@ -124,6 +128,9 @@ class GuestRun:
     def _present(self, seen: Seen) -> Result:
         plan = self._plan(seen)
         pending = plan.live.pending
+        for secret in () if self._opts.check_mode else self._secrets:
+            # Also where nothing changes: nobody can tell whether it holds the key that the keyring has now.
+            secret.put(self._host)
         if not self._opts.check_mode and plan.changed:
             guest = self._carry_out(plan)
             now = look(self._host, self._wish.name)
@@ -148,7 +155,8 @@ class GuestRun:
         define = bool(changes) and changes != ("autostart",)
         # Off before it could take anything.
         live = LivePlan() if Step.PULL_PLUG in steps else plan.live
-        return replace(plan, live=live, snapshots=snapshots, steps=steps, state=state, autostart=autostart, changes=changes, define=define)
+        missing = tuple(secret.name for secret in self._secrets if secret.missing)
+        return replace(plan, secrets=missing, live=live, snapshots=snapshots, steps=steps, state=state, autostart=autostart, changes=changes, define=define)
 
     def _uuid(self, seen: Seen) -> str:
         asked = self._wish.uuid
@@ -179,6 +187,7 @@ class GuestRun:
         own = record.disks_of(before)
         storage = Storage(self._site.cache, self._deadline, fetch=not self._opts.check_mode).plan(wish.disks or (), own, wish.name)
         _refuse_growth_below_overlays(storage, scene)
+        self._warnings += storage.notes
         after, names = edited(before, wish, scene)
         if storage.own != own:
             record.set_disks(after, storage.own)
@@ -321,8 +330,7 @@ class GuestRun:
 
     def _all_refused(self, plan: Plan) -> bool:
         """Whether nothing was to be changed but the running guest, and it took none of it."""
-        alone = not (plan.changes or plan.steps or plan.snapshots.steps or plan.storage.missing or plan.storage.growth)
-        return alone and 0 < plan.live.size == len(self._refused)
+        return plan.only_live and len(self._refused) == plan.live.size
 
 
 def _defined(seen: Seen) -> ET.Element:
