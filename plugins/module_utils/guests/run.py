@@ -29,7 +29,15 @@ from ansible_collections.poolwright.virt.plugins.module_utils.guests.plan import
 from ansible_collections.poolwright.virt.plugins.module_utils.guests.plug import carry_out
 from ansible_collections.poolwright.virt.plugins.module_utils.guests.power import Patience, Step
 from ansible_collections.poolwright.virt.plugins.module_utils.guests.secrets import with_secrets
-from ansible_collections.poolwright.virt.plugins.module_utils.guests.snapshots import SnapshotPlan, around, carry_out_snapshots, plan_snapshots, power_steps
+from ansible_collections.poolwright.virt.plugins.module_utils.guests.snapshots import (
+    SnapshotPlan,
+    around,
+    begin_snapshots,
+    carry_out_snapshots,
+    end_snapshots,
+    plan_snapshots,
+    power_steps,
+)
 from ansible_collections.poolwright.virt.plugins.module_utils.guests.storage import Storage, StoragePlan, info_of, remove_disks
 from ansible_collections.poolwright.virt.plugins.module_utils.guests.wish import State, Wish
 from ansible_collections.poolwright.virt.plugins.module_utils.images.cache import ImageCache
@@ -261,9 +269,11 @@ class GuestRun:
         if seen.active and not plan.live.empty:
             self._refused = carry_out(guest, self._host.uri, plan.live, definition, self._site.clock, self._opts.unplug_timeout)
         first, rest = around(plan.steps)
+        begin_snapshots(self._host, guest, plan.snapshots, seen)
         power.take(guest, first, self._patience)
         carry_out_snapshots(self._host, guest, plan.snapshots, self._deadline)
         power.take(guest, rest, self._patience)
+        end_snapshots(self._host, guest, plan.snapshots)
         return guest
 
     def _make_disks(self, guest: Guest, plan: Plan) -> ET.Element:

@@ -27,6 +27,8 @@ from ansible_collections.poolwright.virt.plugins.module_utils.libvirt.guest impo
 from ansible_collections.poolwright.virt.plugins.module_utils.libvirt.host import Host
 from ansible_collections.poolwright.virt.plugins.module_utils.libvirt.snapshots import GuestSnapshots, SnapshotDisk
 
+# Beside the deeds' own words: it may still be switched off for it; its disks are whole, and it may still have to start.
+_ABOUT_TO, _REVERTED = "about to revert to", "reverted to"
 _STARTS = (Step.START, Step.START_PAUSED)
 
 
@@ -82,7 +84,7 @@ def plan_snapshots(wish: Wish, seen: Seen, after: ET.Element, deadline: Deadline
     asked = wish.snapshot
     reverting = asked is not None and asked.state is SnapshotState.REVERTED
     steps: list[SnapshotStep] = []
-    if task is not None and task.kind == Deed.REVERT.value and not reverting:
+    if task is not None and not reverting and (task.kind == Deed.REVERT.value or (task.kind == _ABOUT_TO and not seen.active)):
         _refuse_started(seen, wish.name, task)
         steps.append(SnapshotStep(Deed.REVERT, task.snapshot))
     elif task is not None:
@@ -148,6 +150,13 @@ def around(steps: Sequence[Step]) -> tuple[tuple[Step, ...], tuple[Step, ...]]:
     return tuple(steps[:first]), tuple(steps[first:])
 
 
+def begin_snapshots(host: Host, guest: Guest, plan: SnapshotPlan, seen: Seen) -> None:
+    """Before a guest is switched off to be reverted: a run that is killed in between is ended by the next one, and the guest runs again."""
+    for step in plan.steps:
+        if step.deed is Deed.REVERT and seen.active:
+            _note(host, guest, Task(_ABOUT_TO, step.name, plan.was or seen.state))
+
+
 def carry_out_snapshots(host: Host, guest: Guest, plan: SnapshotPlan, deadline: Deadline) -> None:
     """:raises VirtError: see ``GuestSnapshots``."""
     for step in plan.steps:
@@ -157,17 +166,23 @@ def carry_out_snapshots(host: Host, guest: Guest, plan: SnapshotPlan, deadline: 
             GuestSnapshots(guest, disks).delete(step.name, deadline)
         elif step.deed is Deed.TIDY:
             _tidy(guest, disks, step.name, deadline)
-            _note(host, guest, None)
         else:
-            was = plan.was or power.name_of(guest.state())
+            begun = record.task_of(definition)
+            was = power.name_of(guest.state()) if begun is None else begun.was
             _note(host, guest, Task(step.deed.value, step.name, was))
             _do(host, guest, GuestSnapshots(guest, disks), step, was, deadline)
-            _note(host, guest, None)
+
+
+def end_snapshots(host: Host, guest: Guest, plan: SnapshotPlan) -> None:
+    """Once the guest does again what it did: there is nothing left for a next run."""
+    if any(step.deed is not Deed.DELETE for step in plan.steps):
+        _note(host, guest, None)
 
 
 def _do(host: Host, guest: Guest, snapshots: GuestSnapshots, step: SnapshotStep, was: str, deadline: Deadline) -> None:
     if step.deed is Deed.REVERT:
         snapshots.revert(step.name, deadline)
+        _note(host, guest, Task(_REVERTED, step.name, was))
         return
     try:
         snapshots.create(step.name, deadline)

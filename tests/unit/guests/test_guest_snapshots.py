@@ -145,6 +145,20 @@ def test_a_revert_that_was_killed_is_ended_by_the_next_run_whatever_it_is_for(la
     assert lab.run(title="t")["changed"] is False
 
 
+def test_a_revert_that_was_killed_before_it_touched_a_disk_is_ended_if_the_guest_is_off(lab: Lab) -> None:
+    lab.make()
+    lab.write(b"one")
+    lab.run(snapshot={"name": "s"})
+    lab.write(b"two")
+    lab.interrupt(record.Task("about to revert to", "s", "running"))
+    kept = lab.predicted(title="t")
+    assert (kept["actions"][-1], kept["state"], lab.read()) == ("tidy up after the snapshot s", "running", {b"two"})
+    lab.interrupt(record.Task("about to revert to", "s", "running"))
+    lab.guest.destroy()
+    assert lab.predicted(title="u")["state"] == "running"
+    assert lab.read() == {b"one"}
+
+
 def test_a_guest_that_was_started_on_disks_half_reverted_is_an_error_until_it_is_off(lab: Lab) -> None:
     lab.make()
     lab.write(b"one")
