@@ -13,6 +13,7 @@ import pytest
 from ansible_collections.poolwright.virt.plugins.module_utils.clock import Clock, Deadline
 from ansible_collections.poolwright.virt.plugins.module_utils.errors import InvalidSpec, NotFound, OperationFailed
 from ansible_collections.poolwright.virt.plugins.module_utils.guests import record, tree
+from ansible_collections.poolwright.virt.plugins.module_utils.guests.info import guests_of
 from ansible_collections.poolwright.virt.plugins.module_utils.guests.params import parse_guest
 from ansible_collections.poolwright.virt.plugins.module_utils.imagebackend.flat import Flat
 from ansible_collections.poolwright.virt.tests.unit.guests.conftest import Lab
@@ -63,6 +64,14 @@ def test_it_is_taken_while_the_guest_is_off_where_it_is_off_at_any_time(lab: Lab
     wanted: dict[str, Any] = {"state": state, "snapshot": {"name": "s", "state": name}}
     found = lab.run(check=True, **wanted) if "start paused" in actions else lab.predicted(**wanted)
     assert found["actions"] == actions
+
+
+def test_they_are_told(lab: Lab) -> None:
+    lab.make()
+    lab.run(snapshot={"name": "b"})
+    lab.run(snapshot={"name": "a"})
+    assert guests_of(lab.host, None, frozenset({"snapshots"}))["g"]["snapshots"] == ["a", "b"]
+    assert guests_of(lab.host, ["test"], frozenset({"snapshots"}))["test"]["snapshots"] == []
 
 
 def test_a_new_guest_gets_one_before_its_first_start(lab: Lab) -> None:
