@@ -41,7 +41,7 @@ from ansible_collections.poolwright.virt.plugins.module_utils.guests.snapshots i
 from ansible_collections.poolwright.virt.plugins.module_utils.guests.storage import Storage, StoragePlan, info_of, remove_disks
 from ansible_collections.poolwright.virt.plugins.module_utils.guests.wish import State, Wish
 from ansible_collections.poolwright.virt.plugins.module_utils.images.cache import ImageCache
-from ansible_collections.poolwright.virt.plugins.module_utils.libvirt.ceph_secrets import CephSecret
+from ansible_collections.poolwright.virt.plugins.module_utils.libvirt.ceph_disks import CephSecret
 from ansible_collections.poolwright.virt.plugins.module_utils.libvirt.domain_xml import Platform
 from ansible_collections.poolwright.virt.plugins.module_utils.libvirt.guest import Guest
 from ansible_collections.poolwright.virt.plugins.module_utils.libvirt.host import Host

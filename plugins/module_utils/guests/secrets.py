@@ -10,14 +10,14 @@ from dataclasses import replace
 
 from ansible_collections.poolwright.virt.plugins.module_utils.errors import telling_where
 from ansible_collections.poolwright.virt.plugins.module_utils.guests.wish import Disk, Wish
-from ansible_collections.poolwright.virt.plugins.module_utils.libvirt.ceph_secrets import CephSecret, with_secret
+from ansible_collections.poolwright.virt.plugins.module_utils.libvirt.ceph_disks import CephSecret, check_location, with_secret
 from ansible_collections.poolwright.virt.plugins.module_utils.libvirt.host import Host
 
 
 def with_secrets(host: Host, wish: Wish) -> tuple[Wish, tuple[CephSecret, ...]]:
     """The wish with each disk's secret in its options, and the secrets that are ours to look after, each once. Changes nothing.
 
-    :raises VirtError: see ``with_secret``.
+    :raises VirtError: see ``check_location`` and ``with_secret``.
     """
     disks: list[Disk] = []
     secrets: dict[str, CephSecret] = {}
@@ -26,6 +26,7 @@ def with_secrets(host: Host, wish: Wish) -> tuple[Wish, tuple[CephSecret, ...]]:
             disks.append(disk)
             continue
         with telling_where(f"disks[{number}]"):
+            check_location(host, disk.on.backend, disk.on.location)
             options, secret = with_secret(host, disk.on.options)
         disks.append(replace(disk, on=replace(disk.on, options=options)))
         secrets.update({} if secret is None else {secret.uuid: secret})

@@ -6,6 +6,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import re
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -13,7 +15,9 @@ from typing import Any
 import pytest
 
 from ansible_collections.poolwright.virt.plugins.module_utils.clock import Clock, Deadline
+from ansible_collections.poolwright.virt.plugins.module_utils.errors import Busy
 from ansible_collections.poolwright.virt.plugins.module_utils.guests import record, tree
+from ansible_collections.poolwright.virt.plugins.module_utils.imagebackend.rbd import Rbd
 from ansible_collections.poolwright.virt.plugins.module_utils.storage.record import OwnDisk
 from ansible_collections.poolwright.virt.tests.contract.imagebackend.labs.rbd import RbdLab
 from ansible_collections.poolwright.virt.tests.contract.labs.own_libvirtd import NETWORK
@@ -35,10 +39,22 @@ def place(request: pytest.FixtureRequest, lab: Lab) -> Iterator[dict[str, Any]]:
     ceph.start()
     ceph.begin()
     try:
-        yield {"backend": "rbd", "location": ceph.location, "conf": ceph.options.conf}
+        # Not in the case's namespace, which this libvirt could not reach.
+        yield {"backend": "rbd", "location": "rbd", "conf": ceph.options.conf}
     finally:
         lab.run(state="absent")
+        forget_bases(ceph)
         ceph.end()
+
+
+def forget_bases(ceph: RbdLab) -> None:
+    """What was made of the image to clone disks from."""
+    for name in ceph.volumes("rbd"):
+        found = re.fullmatch(r"poolwright-base-([0-9a-f]{40})", name)
+        if found is not None:
+            with contextlib.suppress(Busy):
+                # Of a guest of somebody else's.
+                Rbd("rbd", "any", ceph.options).remove_base(f"sha256:{found.group(1)}", Deadline.after(Clock(), 60))
 
 
 def disks(place: dict[str, Any], seed: Path) -> list[dict[str, Any]]:

@@ -19,6 +19,7 @@ from ansible_collections.poolwright.virt.tests.contract.imagebackend.labs.rbd im
 from ansible_collections.poolwright.virt.tests.contract.labs.own_libvirtd import NETWORK
 from ansible_collections.poolwright.virt.tests.integration.libvirt.conftest import TINY, banner
 from ansible_collections.poolwright.virt.tests.integration.libvirt.guests.conftest import NAME, Lab
+from ansible_collections.poolwright.virt.tests.integration.libvirt.guests.test_backends import forget_bases
 from ansible_collections.poolwright.virt.tests.integration.libvirt.guests.test_killed import run_until
 
 KEY = base64.b64encode(b"\x01\x00\x00\x00\x00\x00\x00\x00\x00\x00\x10\x00" + b"0123456789abcdef").decode()
@@ -32,7 +33,7 @@ def disk(lab: Lab) -> Iterator[dict[str, Any]]:
     ceph.begin()
     keyring = lab.folder / "keyring"
     keyring.write_text(f"[client.admin]\n\tkey = {KEY}\n")
-    place: dict[str, Any] = {"backend": "rbd", "location": ceph.location, "conf": ceph.options.conf, "keyring": str(keyring)}
+    place: dict[str, Any] = {"backend": "rbd", "location": "rbd", "conf": ceph.options.conf, "keyring": str(keyring)}
     try:
         yield {**place, "name": f"{NAME}_root", "image": {"source": str(TINY), "format": "qcow2"}}
     finally:
@@ -40,6 +41,7 @@ def disk(lab: Lab) -> Iterator[dict[str, Any]]:
         for uuid in secrets(lab):
             assert lab.daemon is not None
             lab.daemon.virsh("secret-undefine", uuid)
+        forget_bases(ceph)
         ceph.end()
 
 
@@ -120,3 +122,9 @@ def test_a_run_that_was_killed_with_the_secret_half_made_is_finished(lab: Lab, d
         assert kept.read_text() == KEY
         lab.run(state="absent")
         lab.daemon.virsh("secret-undefine", uuid)
+
+
+def test_a_namespace_that_this_libvirt_would_not_find_is_refused(lab: Lab, disk: dict[str, Any]) -> None:
+    with pytest.raises(InvalidSpec, match=r"does not pass an RBD namespace on to QEMU.*use the pool itself: rbd"):
+        lab.run(memory_mb=64, disks=[{**disk, "location": "rbd/space"}])
+    assert lab.daemon is not None and (secrets(lab), lab.daemon.virsh("list", "--all", "--name")) == ([], "")
