@@ -20,7 +20,7 @@ from ansible_collections.poolwright.virt.plugins.module_utils.imagebackend.keyri
 from ansible_collections.poolwright.virt.plugins.module_utils.imagebackend.options import DiskOptions
 from ansible_collections.poolwright.virt.plugins.module_utils.imagebackend.registry import disk_image
 from ansible_collections.poolwright.virt.plugins.module_utils.libvirt import events
-from ansible_collections.poolwright.virt.plugins.module_utils.libvirt.ceph_secrets import with_secret
+from ansible_collections.poolwright.virt.plugins.module_utils.libvirt.ceph_disks import with_secret
 from ansible_collections.poolwright.virt.plugins.module_utils.libvirt.host import Host
 from ansible_collections.poolwright.virt.plugins.module_utils.stats import Stats
 
