@@ -56,6 +56,8 @@ options:
           checksum:
             description:
               - C(sha256:HEX) or C(sha512:HEX) of the file. None for what is on a datastore already.
+              - On a KVM host also the URL or absolute path of a file with checksums, as C(sha256sum) writes it. It is read in each run that
+                makes machines, and what it says later rebuilds none.
               - With a checksum, a change of the source alone rebuilds nothing.
             type: str
           format:

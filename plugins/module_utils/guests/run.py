@@ -98,12 +98,15 @@ class GuestRun:
     def result(self) -> Result:
         # A prediction need not wait for others.
         with nullcontext() if self._opts.check_mode else self._site.lock(self._wish.name, self._deadline):
-            seen = look(self._host, self._wish.name)
-            _refuse_pools(seen, self._wish.name)
-            if self._wish.state is State.ABSENT:
-                return self._absent(seen)
-            self._wish, self._secrets = with_secrets(self._host, self._wish)
-            return self._present(seen)
+            return self.result_for(look(self._host, self._wish.name))
+
+    def result_for(self, seen: Seen) -> Result:
+        """The same for a guest that was looked at already; its lock is the caller's affair."""
+        _refuse_pools(seen, self._wish.name)
+        if self._wish.state is State.ABSENT:
+            return self._absent(seen)
+        self._wish, self._secrets = with_secrets(self._host, self._wish)
+        return self._present(seen)
 
     # -- absent
 

@@ -62,6 +62,7 @@ class Host:
         self._lock = threading.RLock()
         self._facts: dict[str, Any] = {}
         self._networks: dict[str, tuple[Any, Any]] = {}
+        self._known_networks: frozenset[str] = frozenset()
 
     @property
     def uri(self) -> str:
@@ -279,6 +280,23 @@ class Host:
             return None
         return parse_node_device(text)
 
+    # -- volumes
+
+    def volume_path(self, pool: str, volume: str) -> str | None:
+        """The file or device that a volume is, None where there is none of this name.
+
+        :raises InvalidState: the pool is not active, so libvirt knows none of its volumes.
+        """
+        try:
+            return self._session.call(
+                "virStorageVolGetPath",
+                lambda conn: str(conn.storagePoolLookupByName(pool).storageVolLookupByName(volume).path()),
+                obj=f"{pool}/{volume}",
+                phase="look up",
+            )
+        except NotFound:
+            return None
+
     # -- networks
 
     def networks(self) -> dict[str, NetworkState]:
@@ -289,6 +307,12 @@ class Host:
             names = self._network_names(flag)
             found.update({name: NetworkState(name, active) for name in names})
         return found
+
+    def has_network(self, name: str) -> bool:
+        """Whether there is a network of this name; asked again only for one that was not there before."""
+        if name not in self._known_networks:
+            self._known_networks = frozenset(self.networks())
+        return name in self._known_networks
 
     def leases(self, network: str) -> tuple[DhcpLease, ...]:
         """The DHCP leases of a network, in one call; none for drivers and networks that do not keep any.

@@ -119,6 +119,8 @@ def check_image(cache: ImageCache, layout: Layout, template: PoolTemplate, makin
     problems = source.problems(f"pool {pool!r}: image")
     if problems:
         raise InvalidSpec(problems)
+    with telling_where("image"):
+        source = cache.resolved(source, deadline)
     cached = cache.lookup(source)
     if cached is not None:
         check_fits(spec.disk, cached.virtual_size, source, pool)
