@@ -14,6 +14,11 @@ from ansible_collections.poolwright.virt.plugins.module_utils.libvirt.ceph_disks
 from ansible_collections.poolwright.virt.plugins.module_utils.libvirt.host import Host
 
 
+def gives_keys(wish: Wish) -> bool:
+    """Whether secrets get their values from it, also where nothing else changes."""
+    return any(disk.on is not None and disk.on.options.keyring for disk in wish.disks or ())
+
+
 def with_secrets(host: Host, wish: Wish) -> tuple[Wish, tuple[CephSecret, ...]]:
     """The wish with each disk's secret in its options, and the secrets that are ours to look after, each once. Changes nothing.
 
