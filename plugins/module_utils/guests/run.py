@@ -33,6 +33,7 @@ from ansible_collections.poolwright.virt.plugins.module_utils.images.cache impor
 from ansible_collections.poolwright.virt.plugins.module_utils.libvirt.domain_xml import Platform
 from ansible_collections.poolwright.virt.plugins.module_utils.libvirt.guest import Guest
 from ansible_collections.poolwright.virt.plugins.module_utils.libvirt.host import Host
+from ansible_collections.poolwright.virt.plugins.module_utils.storage.record import OwnDisk
 
 Result = dict[str, Any]
 
@@ -123,7 +124,7 @@ class GuestRun:
             removed = [disk.record.path for disk in own if disk.place().exists(self._deadline)]
         return {**self._account(plan, seen, ()), "removed": removed, "kept": [*kept, *foreign]}
 
-    def _remove(self, seen: Seen, guest: Guest, own: tuple[record.OwnDisk, ...], *, gently: bool) -> list[str]:
+    def _remove(self, seen: Seen, guest: Guest, own: tuple[OwnDisk, ...], *, gently: bool) -> list[str]:
         """:param gently: disks stay, so what is on them shall be whole."""
         if seen.active and not seen.persistent:
             # It would vanish as it stops, and leave its disks without a record.
@@ -289,7 +290,7 @@ class GuestRun:
         except VirtError as exc:
             self._left.append(f"{guest.name} could not be taken back: {exc}")
 
-    def _grow(self, seen: Seen, own: record.OwnDisk, size: int) -> None:
+    def _grow(self, seen: Seen, own: OwnDisk, size: int) -> None:
         place = own.place()
         if seen.current is not None and seen.guest is not None:
             info = place.libvirt_info()
@@ -387,7 +388,7 @@ def _refuse_growth_below_overlays(storage: StoragePlan, scene: Scene) -> None:
             raise InvalidSpec([f"{growth.own.record.path}: the disk cannot grow below its snapshot {overlay}; commit or remove that first"])
 
 
-def _foreign_disks(seen: Seen, own: tuple[record.OwnDisk, ...]) -> list[str]:
+def _foreign_disks(seen: Seen, own: tuple[OwnDisk, ...]) -> list[str]:
     """Writable disks that were not made for the guest: they stay when it is removed."""
     if seen.definition is None:
         return []

@@ -30,6 +30,15 @@ def is_reference(checksum: str) -> bool:
     return "://" in checksum or checksum.startswith("/")
 
 
+def problems(image: ImageSource, where: str = "image") -> list[str]:
+    """``ImageSource.problems`` of an image whose checksum may also name a file, which is read later."""
+    if image.checksum is None or not is_reference(image.checksum):
+        return image.problems(where)
+    of_directory = f"{where}.checksum: is that of a file with checksums, and of a directory the checksum itself says which image of it"
+    found = replace(image, checksum=None).problems(where)
+    return [of_directory if problem.startswith(f"{where}.checksum") else problem for problem in found]
+
+
 def resolved(image: ImageSource, deadline: Deadline) -> ImageSource:
     """The image with its checksum, read from the file that ``checksum`` names; as it is where it has one already, or none.
 
@@ -40,9 +49,9 @@ def resolved(image: ImageSource, deadline: Deadline) -> ImageSource:
         return image
     named = re.sub(r"^sha(256|512):(?=[a-z]+://|/)", "", image.checksum)
     place = ImageSource(named, None, "raw")
-    problems = place.problems()
-    if problems or not place.name:
-        said = [problem.partition(": ")[2] for problem in problems] or [f"{place} names no file"]
+    faults = place.problems()
+    if faults or not place.name:
+        said = [fault.partition(": ")[2] for fault in faults] or [f"{place} names no file"]
         raise InvalidSpec([f"image.checksum: {fault}" for fault in said])
     return replace(image, checksum=choose(read(place, deadline), image.name, str(place)))
 

@@ -144,12 +144,7 @@ def _image(params: Mapping[str, Any]) -> ImageSource:
 
 
 def _image_problems(image: ImageSource) -> list[str]:
-    """The checksum may also name a file, which is read later."""
-    referring = image.checksum is not None and checksums.is_reference(image.checksum)
-    problems = replace(image, checksum=None).problems() if referring else image.problems()
-    if referring:
-        of_directory = "image.checksum: is that of a file with checksums, and of a directory the checksum itself says which image of it"
-        problems = [of_directory if problem.startswith("image.checksum") else problem for problem in problems]
+    problems = checksums.problems(image)
     if not image.format:
         problems = [problem for problem in problems if not problem.startswith("image.format")]
         problems.append(f"image.format: is missing, and the source's name does not end in one of {', '.join(FORMATS)}")
