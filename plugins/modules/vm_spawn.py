@@ -568,7 +568,7 @@ from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
 
-from ansible_collections.poolwright.virt.plugins.module_utils.argspec import provider_options, required_by_provider
+from ansible_collections.poolwright.virt.plugins.module_utils.argspec import further_disk_options, provider_options, required_by_provider, root_disk_options
 from ansible_collections.poolwright.virt.plugins.module_utils.runner import run_module
 from ansible_collections.poolwright.virt.plugins.module_utils.spawn.request import spawn_with
 
@@ -608,15 +608,12 @@ def spawn_options() -> dict[str, Any]:
                 "mac": {"type": "str"},
             },
         },
-        "disk": {
-            "type": "dict",
-            "options": {"size_gb": {"type": "float"}, "backend": {"type": "str", "choices": ["qcow2", "flat"]}, "location": {"type": "path"}},
-        },
+        "disk": {"type": "dict", "options": root_disk_options()},
         "disks": {
             "type": "list",
             "elements": "dict",
             "options": {
-                "size_gb": {"type": "float", "required": True},
+                **further_disk_options(),
                 "datastore": {"type": "str"},
                 "thin": {"type": "bool", "default": True},
                 "ephemeral": {"type": "bool", "default": False},

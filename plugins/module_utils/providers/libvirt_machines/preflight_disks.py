@@ -19,6 +19,7 @@ from ansible_collections.poolwright.virt.plugins.module_utils.errors import (
     NotFound,
     telling_where,
 )
+from ansible_collections.poolwright.virt.plugins.module_utils.images import checksums
 from ansible_collections.poolwright.virt.plugins.module_utils.images.cache import CachedImage, ImageCache
 from ansible_collections.poolwright.virt.plugins.module_utils.images.inspect import inspect_file
 from ansible_collections.poolwright.virt.plugins.module_utils.images.source import TARGETS, ImageSource
@@ -49,7 +50,7 @@ def check_disks(cache: ImageCache, layout: Layout, template: PoolTemplate, makin
     sources: list[Source | None] = []
     for number, (wish, disk) in enumerate(zip(wanted, (spec.disk, *spec.disks))):
         with where(number):
-            sources.append(described(wish, deadline) if wish.image is None else _judged(cache, wish.image, disk, pool, deadline))
+            sources.append(described(wish, deadline) if wish.image is None else _judged(cache, checksums.resolved(wish.image, deadline), disk, pool, deadline))
     check_room(wanted, sources, making, pool, deadline)
 
 
