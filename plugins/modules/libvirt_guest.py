@@ -400,7 +400,8 @@ options:
             required: true
           checksum:
             description:
-              - C(sha256:HEX) or C(sha512:HEX) of the file, or URL or path of a file with checksums, such as C(SHA256SUMS).
+              - C(sha256:HEX) or C(sha512:HEX) of the file.
+              - Also the URL or absolute path of a file with checksums, as C(sha256sum) writes it.
             type: str
           format:
             description:

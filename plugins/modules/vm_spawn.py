@@ -60,6 +60,7 @@ options:
       checksum:
         description:
           - C(sha256:HEX) or C(sha512:HEX) of the file.
+          - On a KVM host also the URL or absolute path of a file with checksums, as C(sha256sum) writes it.
         type: str
       format:
         description:

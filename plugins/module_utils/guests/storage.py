@@ -117,6 +117,7 @@ class Storage:
         if self._fetch:
             with naming_storage_errors(source.source if not source.is_remote else str(source), "fetch"):
                 return self._cache.ensure(source, self._deadline)
+        source = self._cache.resolved(source, self._deadline)
         return self._cache.lookup(source) or _judged(source, self._deadline)
 
     def _check_space(self, missing: Sequence[CreatableDisk], guest: str) -> None:

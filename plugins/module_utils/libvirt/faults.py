@@ -70,6 +70,8 @@ class Code(enum.IntEnum):
     NO_DOMAIN = 42
     NO_NETWORK = 43
     AUTH_FAILED = 45
+    NO_STORAGE_POOL = 49
+    NO_STORAGE_VOL = 50
     OPERATION_INVALID = 55
     CONFIG_UNSUPPORTED = 67
     OPERATION_TIMEOUT = 68
@@ -112,6 +114,8 @@ _TYPES: dict[int, type[VirtError]] = {
     Code.NO_DOMAIN: NotFound,
     Code.NO_NETWORK: NotFound,
     Code.AUTH_FAILED: AuthenticationFailed,
+    Code.NO_STORAGE_POOL: NotFound,
+    Code.NO_STORAGE_VOL: NotFound,
     Code.OPERATION_INVALID: InvalidState,
     Code.CONFIG_UNSUPPORTED: Unsupported,
     Code.OPERATION_TIMEOUT: Busy,

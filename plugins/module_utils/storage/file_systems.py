@@ -127,12 +127,12 @@ def make_swap(path: str, seed: str, label: str, deadline: Deadline) -> None:
 
 
 def make_iso(path: str, tree: Tree, label: str, deadline: Deadline) -> None:
-    _xorriso([*_iso_arguments(label), "-o", path, tree.directory], tree.directory, deadline)
+    _run("xorriso", [*_iso_arguments(label), "-o", path, tree.directory], tree.directory, deadline)
 
 
 def iso_size(tree: Tree, label: str, deadline: Deadline) -> int:
     """Bytes that ``make_iso`` will write."""
-    said = _xorriso([*_iso_arguments(label), "-print-size", tree.directory], tree.directory, deadline)
+    said = _run("xorriso", [*_iso_arguments(label), "-print-size", tree.directory], tree.directory, deadline)
     numbers = [line for line in said.split() if line.isdigit()]
     if not numbers:
         raise OperationFailed("xorriso did not say how large the image will be", obj=tree.directory, phase=_PHASE)
@@ -141,11 +141,6 @@ def iso_size(tree: Tree, label: str, deadline: Deadline) -> int:
 
 def _iso_arguments(label: str) -> list[str]:
     return ["-as", "mkisofs", "-quiet", "-J", "-r", "-V", label or "CDROM", f"--modification-date={_ISO_DATE}", "--set_all_file_dates", _ISO_DATE]
-
-
-def _xorriso(arguments: Sequence[str], obj: str, deadline: Deadline) -> str:
-    # Options of the user's or the host's own would change the image.
-    return _run("xorriso", ["-no_rc", *arguments], obj, deadline)
 
 
 def _run(tool: str, arguments: Sequence[str], obj: str, deadline: Deadline, environment: Mapping[str, str] | None = None, *, errors_too: bool = False) -> str:

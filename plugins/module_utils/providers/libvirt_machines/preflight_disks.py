@@ -19,7 +19,6 @@ from ansible_collections.poolwright.virt.plugins.module_utils.errors import (
     NotFound,
     telling_where,
 )
-from ansible_collections.poolwright.virt.plugins.module_utils.images import checksums
 from ansible_collections.poolwright.virt.plugins.module_utils.images.cache import CachedImage, ImageCache
 from ansible_collections.poolwright.virt.plugins.module_utils.images.inspect import inspect_file
 from ansible_collections.poolwright.virt.plugins.module_utils.images.source import TARGETS, ImageSource
@@ -50,12 +49,14 @@ def check_disks(cache: ImageCache, layout: Layout, template: PoolTemplate, makin
     sources: list[Source | None] = []
     for number, (wish, disk) in enumerate(zip(wanted, (spec.disk, *spec.disks))):
         with where(number):
-            sources.append(described(wish, deadline) if wish.image is None else _judged(cache, checksums.resolved(wish.image, deadline), disk, pool, deadline))
+            sources.append(described(wish, deadline) if wish.image is None else _judged(cache, wish.image, disk, pool, deadline))
     check_room(wanted, sources, making, pool, deadline)
 
 
 def _judged(cache: ImageCache, source: ImageSource, disk: DiskSpec, pool: str, deadline: Deadline) -> CachedImage | None:
     """The image where it is in the cache already."""
+    with telling_where("image"):
+        source = cache.resolved(source, deadline)
     cached = cache.lookup(source)
     if cached is not None:
         check_fits(disk, cached.virtual_size, source, pool)

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from ansible_collections.poolwright.virt.plugins.module_utils.clock import Deadline
 from ansible_collections.poolwright.virt.plugins.module_utils.errors import telling_where
-from ansible_collections.poolwright.virt.plugins.module_utils.images import checksums
 from ansible_collections.poolwright.virt.plugins.module_utils.images.cache import CachedImage, ImageCache
 from ansible_collections.poolwright.virt.plugins.module_utils.images.source import ImageSource
 from ansible_collections.poolwright.virt.plugins.module_utils.images.sparse import naming_storage_errors
@@ -32,6 +31,6 @@ def sources(cache: ImageCache, layout: Layout, template: PoolTemplate, deadline:
 
 def _fetched(cache: ImageCache, layout: Layout, pool: str, image: ImageSource, disk: DiskSpec, deadline: Deadline) -> CachedImage:
     with telling_where("image"), naming_storage_errors(layout.location, "prepare"):
-        cached = cache.ensure(checksums.resolved(image, deadline), deadline)
+        cached = cache.ensure(image, deadline)
     check_fits(disk, cached.virtual_size, image, pool)
     return cached
