@@ -6,7 +6,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import os
 import shutil
 from collections.abc import Sequence
@@ -15,28 +14,21 @@ from dataclasses import dataclass, replace
 from ansible_collections.poolwright.virt.plugins.module_utils.clock import Deadline
 from ansible_collections.poolwright.virt.plugins.module_utils.errors import (
     Busy,
-    ChecksumMismatch,
-    ImageRefused,
     InsufficientResources,
     InvalidSpec,
     NotFound,
     telling_where,
 )
 from ansible_collections.poolwright.virt.plugins.module_utils.guests.wish import Disk
-from ansible_collections.poolwright.virt.plugins.module_utils.imagebackend.base import SECTOR, Image
+from ansible_collections.poolwright.virt.plugins.module_utils.imagebackend.base import Image
 from ansible_collections.poolwright.virt.plugins.module_utils.imagebackend.disks import CreatableDisk, DiskFromImage
 from ansible_collections.poolwright.virt.plugins.module_utils.imagebackend.records import DiskInfo, DiskRecord
-from ansible_collections.poolwright.virt.plugins.module_utils.images import checksums
 from ansible_collections.poolwright.virt.plugins.module_utils.images.cache import CachedImage, ImageCache
-from ansible_collections.poolwright.virt.plugins.module_utils.images.inspect import inspect_file
-from ansible_collections.poolwright.virt.plugins.module_utils.images.source import ImageSource
 from ansible_collections.poolwright.virt.plugins.module_utils.images.sparse import naming_storage_errors
-from ansible_collections.poolwright.virt.plugins.module_utils.images.web import open_url
-from ansible_collections.poolwright.virt.plugins.module_utils.storage.contents import Contents, creatable, described, origin_of
+from ansible_collections.poolwright.virt.plugins.module_utils.storage.contents import Contents, creatable, origin_of
 from ansible_collections.poolwright.virt.plugins.module_utils.storage.record import OwnDisk
+from ansible_collections.poolwright.virt.plugins.module_utils.storage.sources import Sources, is_seen
 from ansible_collections.poolwright.virt.plugins.module_utils.storage.wish import DiskWish, renewed
-
-_CHUNK = 1024 * 1024
 
 
 @dataclass(frozen=True)
@@ -70,9 +62,8 @@ class Storage:
     """
 
     def __init__(self, cache: ImageCache, deadline: Deadline, *, fetch: bool) -> None:
-        self._cache = cache
+        self._sources = Sources(cache, deadline, fetch=fetch)
         self._deadline = deadline
-        self._fetch = fetch
 
     def plan(self, wanted: Sequence[Disk], own: Sequence[OwnDisk], guest: str) -> StoragePlan:
         """:raises VirtError: one cannot be as it is wanted; nothing was touched."""
@@ -104,21 +95,10 @@ class Storage:
         return StoragePlan(tuple(now), tuple(missing), tuple(growth))
 
     def _source(self, disk: DiskWish, known: OwnDisk | None) -> CachedImage | Contents:
-        if disk.image is not None:
-            return self._image(disk.image)
         if not disk.is_made and known is None:
             raise InvalidSpec([f"{disk.name}: the disk is gone, and nothing says what it is to be made from; give image, or size_gb"])
         size = disk.size if disk.size is not None or known is None else known.record.size or None
-        return described(replace(disk, size=size), self._deadline)
-
-    @telling_where("image")
-    def _image(self, source: ImageSource) -> CachedImage:
-        source = checksums.resolved(source, self._deadline)
-        if self._fetch:
-            with naming_storage_errors(source.source if not source.is_remote else str(source), "fetch"):
-                return self._cache.ensure(source, self._deadline)
-        source = self._cache.resolved(source, self._deadline)
-        return self._cache.lookup(source) or _judged(source, self._deadline)
+        return self._sources.of(replace(disk, size=size))
 
     def _check_space(self, missing: Sequence[CreatableDisk], guest: str) -> None:
         """Room for what disks take at once where that can be told; what the guest writes later comes on top."""
@@ -136,40 +116,10 @@ class Storage:
                 raise InsufficientResources(f"its disks need {amount} bytes, {directory} has {free} free", obj=guest, phase="check", hint=hint)
 
 
-def _judged(source: ImageSource, deadline: Deadline) -> CachedImage:
-    """An image that is not in the cache and must not be brought there, as far as it can be told; of a remote one no size is known."""
-    if source.is_remote:
-        answer = open_url(source.source, deadline.remaining)
-        if answer is not None:
-            answer.stream.close()
-        return CachedImage("", source.digest or "", source.format, SECTOR, 0, 0)
-    if not os.path.exists(source.path):
-        raise NotFound("there is no such file on the host that the disks are on", obj=str(source), phase="check", hint="correct the image's source")
-    if not os.path.isfile(source.path):
-        raise ImageRefused("it is not a regular file", obj=str(source), phase="check", hint="give a file that holds the image")
-    _check_digest(source, deadline)
-    inspected = inspect_file(source.path, source.format, deadline, name=str(source))
-    return CachedImage(source.path, source.digest or "", source.format, inspected.virtual_size, os.path.getsize(source.path), inspected.allocated)
-
-
-def _check_digest(source: ImageSource, deadline: Deadline) -> None:
-    if source.digest is None:
-        return
-    hasher = hashlib.new(source.algorithm)
-    with open(source.path, "rb") as stream:
-        for chunk in iter(lambda: stream.read(_CHUNK), b""):
-            hasher.update(chunk)
-            deadline.check("reading the image", obj=str(source), phase="check")
-    found = f"{source.algorithm}:{hasher.hexdigest()}"
-    if found != source.digest:
-        hint = "correct the checksum if the image was changed on purpose"
-        raise ChecksumMismatch(f"the checksum should be {source.digest}, but is {found}", obj=str(source), phase="check", hint=hint)
-
-
 def _record_of(made: CreatableDisk) -> DiskRecord:
     """As it will be made; of 0 bytes where that follows from an image that nobody has seen yet."""
     found = made.record()
-    unseen = isinstance(made, DiskFromImage) and not made.image.path
+    unseen = isinstance(made, DiskFromImage) and not is_seen(made.image)
     return replace(found, size=made.size or 0) if unseen else found
 
 
