@@ -19,7 +19,7 @@ OWN = "ansible_collections.poolwright.virt."
 # From the ground up. A layer may use those below it and itself; layers of one height do not know each other.
 HEIGHTS = [
     {"base"},  # the single files of module_utils: errors, clock, process, ...
-    {"images"},
+    {"images", "placement"},
     {"imagebackend"},
     {"dummy", "libvirt", "vsphere"},
     {"providers"},

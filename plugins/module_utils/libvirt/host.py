@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import threading
 import xml.etree.ElementTree as ET
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -15,6 +16,7 @@ from ansible_collections.poolwright.virt.plugins.module_utils.clock import Clock
 from ansible_collections.poolwright.virt.plugins.module_utils.errors import IncompleteAnswer, NameTaken, NotFound, OperationFailed
 from ansible_collections.poolwright.virt.plugins.module_utils.libvirt.binding import library
 from ansible_collections.poolwright.virt.plugins.module_utils.libvirt.capabilities import (
+    CpuMatch,
     DomainCapabilities,
     HostCapabilities,
     Metrics,
@@ -27,7 +29,7 @@ from ansible_collections.poolwright.virt.plugins.module_utils.libvirt.capabiliti
     parse_node_device,
     secret_xml,
 )
-from ansible_collections.poolwright.virt.plugins.module_utils.libvirt.faults import DefinitionRefused, Unsupported
+from ansible_collections.poolwright.virt.plugins.module_utils.libvirt.faults import CpuIncompatible, DefinitionRefused, Unsupported
 from ansible_collections.poolwright.virt.plugins.module_utils.libvirt.guest import DomainState, Guest
 from ansible_collections.poolwright.virt.plugins.module_utils.libvirt.leases import DhcpLease, lease_of
 from ansible_collections.poolwright.virt.plugins.module_utils.libvirt.session import Session
@@ -119,6 +121,30 @@ class Host:
 
         found: DomainCapabilities | None = self._once(f"domain capabilities {virt_type} {machine}", ask)
         return found
+
+    def compare_cpu(self, xml: str) -> CpuMatch:
+        """How another host's CPU compares with this one's.
+
+        :raises Unsupported: the driver cannot tell.
+        """
+        return self._compare("virConnectCompareCPU", lambda conn, flags: int(conn.compareCPU(xml, flags)))
+
+    def compare_guest_cpu(self, xml: str, arch: str, machine: str, virt_type: str) -> CpuMatch:
+        """How a guest's CPU compares with those that guests of this kind can have here.
+
+        :raises Unsupported: the driver cannot tell.
+        """
+        kind = (None, arch, machine or None, virt_type, xml)
+        return self._compare("virConnectCompareHypervisorCPU", lambda conn, flags: int(conn.compareHypervisorCPU(*kind, flags)))
+
+    def _compare(self, api: str, ask: Callable[[Any, int], int]) -> CpuMatch:
+        lib = library()
+        try:
+            # With the flag libvirt says what is missing, in place of a bare no.
+            found = self._session.call(api, lambda conn: ask(conn, lib.VIR_CONNECT_COMPARE_CPU_FAIL_INCOMPATIBLE), phase="compare CPUs")
+        except CpuIncompatible as exc:
+            return CpuMatch(False, why=exc.message)
+        return CpuMatch(found >= lib.VIR_CPU_COMPARE_IDENTICAL, found == lib.VIR_CPU_COMPARE_IDENTICAL)
 
     def cpus(self) -> int:
         """CPUs of the host."""
