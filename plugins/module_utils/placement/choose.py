@@ -119,8 +119,6 @@ def _itself(host: Candidate, _guest: GuestFacts, source: HostFacts, _mode: Mode,
 
 def _names(host: Candidate, guest: GuestFacts, _source: HostFacts, _mode: Mode, _rules: Rules) -> str:
     for other in host.facts.residents:
-        if other.uuid == guest.uuid:
-            return f"has a guest with its UUID, {other.name}, which runs" if other.active else ""
         if other.name == guest.name:
             return "has another guest of its name"
     return "is to take another guest of its name" if guest.name in host.promised_names else ""

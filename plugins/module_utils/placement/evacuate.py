@@ -123,6 +123,11 @@ def _place(guest: GuestFacts, source: str, facts: HostFacts, hosts: Sequence[Can
         return Left(guest, source, "it is not among the guests to move", wanted=False)
     if not guest.active and not wish.stopped:
         return Left(guest, source, "it is off, and guests that are off stay", wanted=False)
+    begun = next((host for host in hosts if any(one.uuid == guest.uuid for one in host.facts.residents)), None)
+    if begun is not None:
+        # Which of the two is the guest is for whoever moves it to find out; another host must not get a third.
+        mode = Mode.LIVE if guest.active else Mode.COLD
+        return Move(guest, source, begun.name, uris[begun.name], mode, f"{begun.name} has it already: an earlier move there was interrupted", {})
     if guest.tied:
         return Left(guest, source, f"it has {', '.join(guest.tied)} of this host")
     barred = []
