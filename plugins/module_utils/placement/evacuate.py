@@ -123,7 +123,8 @@ def _place(guest: GuestFacts, source: str, facts: HostFacts, hosts: Sequence[Can
         return Left(guest, source, "it is not among the guests to move", wanted=False)
     if not guest.active and not wish.stopped:
         return Left(guest, source, "it is off, and guests that are off stay", wanted=False)
-    begun = next((host for host in hosts if any(one.uuid == guest.uuid for one in host.facts.residents)), None)
+    others = [host for host in hosts if not (host.facts.uuid and host.facts.uuid == facts.uuid)]
+    begun = next((host for host in others if any(one.uuid == guest.uuid for one in host.facts.residents)), None)
     if begun is not None:
         # Which of the two is the guest is for whoever moves it to find out; another host must not get a third.
         mode = Mode.LIVE if guest.active else Mode.COLD

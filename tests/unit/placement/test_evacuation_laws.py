@@ -13,7 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ansible_collections.poolwright.virt.plugins.module_utils.placement.choose import Mode, Rules
-from ansible_collections.poolwright.virt.plugins.module_utils.placement.evacuate import Evacuation, Place, Wish, plan_evacuation
+from ansible_collections.poolwright.virt.plugins.module_utils.placement.evacuate import Evacuation, Left, Move, Place, Wish, plan_evacuation
 from ansible_collections.poolwright.virt.plugins.module_utils.placement.facts import CpuNeed, GuestFacts, HostFacts, Resident, Verdict
 
 MACHINES = {"x86_64/kvm": ("pc", "q35"), "x86_64/qemu": ("pc", "q35")}
@@ -48,7 +48,8 @@ def places(draw: st.DrawFn) -> tuple[tuple[Place, ...], Wish]:
     everybody: list[GuestFacts] = []
     found = []
     for number in range(1, count + 1):
-        name, here = f"kvm-{number}", []
+        name = f"kvm-{number}"
+        here: list[GuestFacts] = []
         for _guest in range(draw(st.integers(0, 4))):
             serial += 1
             guest = draw(guests(serial))
@@ -110,10 +111,10 @@ def carried_out(hosts: tuple[Place, ...], planned: Evacuation) -> tuple[Place, .
 def test_each_guest_moves_or_is_left_with_a_reason(given_places: tuple[tuple[Place, ...], Wish]) -> None:
     hosts, wish = given_places
     planned = plan_evacuation(hosts, wish)
-    told = [one.guest.uuid for one in (*planned.moves, *planned.left)]
-    assert sorted(told) == sorted(guest.uuid for guest in leaving(hosts, wish))
-    assert all(one.reason for one in (*planned.moves, *planned.left))
-    assert all(reason for one in (*planned.moves, *planned.left) for reason in one.rejected.values())
+    told: list[Move | Left] = [*planned.moves, *planned.left]
+    assert sorted(one.guest.uuid for one in told) == sorted(guest.uuid for guest in leaving(hosts, wish))
+    assert all(one.reason for one in told)
+    assert all(reason for one in told for reason in one.rejected.values())
 
 
 @given(places())
