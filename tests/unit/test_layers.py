@@ -25,6 +25,7 @@ HEIGHTS = [
     {"providers"},
     {"pool"},
     {"guests", "spawn"},
+    {"migration"},
     {"front"},  # single files that only modules use
     {"modules", "inventory", "action", "filter", "lookup"},
 ]
