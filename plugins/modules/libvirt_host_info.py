@@ -143,6 +143,7 @@ guests:
       networks: [default]
       devices: []
       tied: []
+      not_cold: []
       disks: [/srv/shared/web-1.qcow2]
       pool: ''
   contains:
@@ -150,11 +151,11 @@ guests:
       description: The CPU that it has as it runs. RV(guests[].cold_cpu) is the one that it asks for when it starts.
       type: dict
     devices:
-      description: Bridges and cards of the host that its own are joined to.
+      description: Bridges of the host that its cards are joined to.
       type: list
       elements: str
     tied:
-      description: What of this host it cannot do without, such as a PCI device. It cannot move.
+      description: Why it cannot move at all, such as a PCI device that it has. RV(guests[].not_cold) is why it can move only while it runs.
       type: list
       elements: str
     disks:

@@ -7,19 +7,27 @@
 from __future__ import annotations
 
 import xml.etree.ElementTree as ET  # what is parsed comes from libvirtd, which runs as root
+from collections.abc import Iterable
+from dataclasses import dataclass
 
 from ansible_collections.poolwright.virt.plugins.module_utils.libvirt.capabilities import comparable_cpu
 from ansible_collections.poolwright.virt.plugins.module_utils.placement.facts import CpuNeed, GuestFacts
 
 _POOL_MACHINE = "metadata/{https://poolwright.virt/xmlns/machine/1}machine"
 _DISK_KEYS = ("file", "dev", "name", "dir", "volume")
-# How cards are joined to the host without a network of libvirt's, and the attribute that says to what.
-_CARDS = {"bridge": "bridge", "direct": "dev"}
 _HOST_CHARACTERS = ("dev", "pipe")
 _KIB = 1024
 
 
-def guest_facts(current: str, definition: str, state: str, *, persistent: bool, memory_kib: int, cpus: int, host_cpu: str) -> GuestFacts:
+@dataclass(frozen=True)
+class Kept:
+    """What libvirt keeps of a guest beside its definition: how many snapshots, and whether its memory is saved."""
+
+    snapshots: int = 0
+    saved: bool = False
+
+
+def guest_facts(current: str, definition: str, state: str, *, persistent: bool, memory_kib: int, cpus: int, host_cpu: str, kept: Kept = Kept()) -> GuestFacts:
     """:param current: the domain's XML as it runs, the same as ``definition`` where it does not.
 
     :param definition: what it will be when it next starts.   :param memory_kib: that it may take at most.
@@ -40,8 +48,9 @@ def guest_facts(current: str, definition: str, state: str, *, persistent: bool, 
         live_cpu=_cpu(domain, host_cpu, live=True),
         cold_cpu=_cpu(defined, host_cpu, live=False),
         networks=_unique(_source(card, "network") for card in _cards(domain, "network")),
-        devices=_unique(_source(card, key) for kind_of, key in _CARDS.items() for card in _cards(domain, kind_of)),
-        tied=_unique(_ties(domain)),
+        devices=_unique(_source(card, "bridge") for card in _cards(domain, "bridge")),
+        tied=_unique([*(f"it has {what} of this host" for what in _ties(domain)), *_immovable(kept)]),
+        not_cold=_unique(_only_live(domain, kept)),
         disks=_unique(_path(disk) for disk in domain.iterfind("devices/disk") if _writable(disk)),
         pool=_pool_of(domain),
     )
@@ -89,6 +98,7 @@ def _ties(domain: ET.Element) -> list[str]:
     """What of the host is handed through to the guest, in words."""
     found = [f"the {one.get('type', '')} device {_address(one)}".rstrip() for one in domain.iterfind("devices/hostdev")]
     found += [f"the network device {_address(card)}".rstrip() for card in _cards(domain, "hostdev")]
+    found += [f"the card {_source(card, 'dev')}".rstrip() for card in _cards(domain, "direct")]
     found += ["a vhost-user card" for _card in _cards(domain, "vhostuser")]
     found += [f"the NVMe drive {_source_address(disk)}".rstrip() for disk in domain.iterfind("devices/disk") if disk.get("type") == "nvme"]
     found += [f"the directory {_source(one, 'dir')}".rstrip() for one in domain.iterfind("devices/filesystem")]
@@ -96,6 +106,16 @@ def _ties(domain: ET.Element) -> list[str]:
         found += [f"the device {_source(one, 'path')}" for one in domain.iterfind(f"devices/{tag}") if one.get("type") in _HOST_CHARACTERS]
     found += ["memory that the host's processor encrypts" for _one in domain.iterfind("launchSecurity")]
     return found
+
+
+def _immovable(kept: Kept) -> list[str]:
+    return [f"it has {kept.snapshots} snapshots, which cannot move"] if kept.snapshots else []
+
+
+def _only_live(domain: ET.Element, kept: Kept) -> list[str]:
+    found = ["its memory is saved on this host"] if kept.saved else []
+    tpm = domain.find("devices/tpm/backend[@type='emulator']")
+    return found if tpm is None else [*found, "what its TPM keeps moves only while it runs"]
 
 
 def _address(device: ET.Element) -> str:
@@ -121,5 +141,5 @@ def _pci(address: ET.Element) -> str:
     return "{:04x}:{:02x}:{:02x}.{:x}".format(*parts)
 
 
-def _unique(found: object) -> tuple[str, ...]:
-    return tuple(dict.fromkeys(one for one in found if one))  # type: ignore[attr-defined]
+def _unique(found: Iterable[str]) -> tuple[str, ...]:
+    return tuple(dict.fromkeys(one for one in found if one))

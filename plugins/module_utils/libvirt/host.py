@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import threading
 import xml.etree.ElementTree as ET
-from collections.abc import Callable
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from typing import Any
@@ -126,30 +125,6 @@ class Host:
         found: DomainCapabilities | None = self._once(f"domain capabilities {virt_type} {machine} {arch}", ask)
         return found
 
-    def compare_cpu(self, xml: str) -> CpuMatch:
-        """How another host's CPU compares with this one's.
-
-        :raises Unsupported: the driver cannot tell.
-        """
-        return self._compare("virConnectCompareCPU", lambda conn, flags: int(conn.compareCPU(xml, flags)))
-
-    def compare_guest_cpu(self, xml: str, arch: str, machine: str, virt_type: str) -> CpuMatch:
-        """How a guest's CPU compares with those that guests of this kind can have here.
-
-        :raises Unsupported: the driver cannot tell.
-        """
-        kind = (None, arch, machine or None, virt_type, xml)
-        return self._compare("virConnectCompareHypervisorCPU", lambda conn, flags: int(conn.compareHypervisorCPU(*kind, flags)))
-
-    def _compare(self, api: str, ask: Callable[[Any, int], int]) -> CpuMatch:
-        lib = library()
-        try:
-            # With the flag libvirt says what is missing, in place of a bare no.
-            found = self._session.call(api, lambda conn: ask(conn, lib.VIR_CONNECT_COMPARE_CPU_FAIL_INCOMPATIBLE), phase="compare CPUs")
-        except CpuIncompatible as exc:
-            return CpuMatch(False, why=exc.message)
-        return CpuMatch(found >= lib.VIR_CPU_COMPARE_IDENTICAL, found == lib.VIR_CPU_COMPARE_IDENTICAL)
-
     def cpus(self) -> int:
         """CPUs of the host."""
         return self._session.call("virNodeGetInfo", lambda conn: int(conn.getInfo()[2]))
@@ -172,24 +147,34 @@ class Host:
         busy = sum(int(spent.get(part, 0)) for part in ("kernel", "user"))
         return Metrics(self.cpus(), self.memory(), busy, sum(int(spent.get(part, 0)) for part in ("idle", "iowait")))
 
-    def compare_cpu(self, cpu: str, virt_type: str = "", machine: str = "", emulator: str = "") -> bool | None:
-        """Whether this host has all that a CPU has, None where libvirt cannot tell.
+    def match_cpu(self, cpu: str, virt_type: str = "", machine: str = "", emulator: str = "", arch: str = "") -> CpuMatch:
+        """How a CPU compares with this host's.
 
         :param cpu: ``<cpu>`` of a guest that runs, or of another host's capabilities.
         :param virt_type: compare with what guests of this type can be given; "" for the processor itself.
+        :raises Unsupported: libvirt cannot tell.   :raises DefinitionRefused: it does not know the model or a feature.
         """
         lib = library()
+        # With the flag libvirt says what is missing, in place of a bare no.
+        flags = lib.VIR_CONNECT_COMPARE_CPU_FAIL_INCOMPATIBLE
 
         def ask(connection: Any) -> int:
             if not virt_type:
-                return int(connection.compareCPU(cpu, 0))
-            return int(connection.compareHypervisorCPU(emulator or None, None, machine or None, virt_type, cpu, 0))
+                return int(connection.compareCPU(cpu, flags))
+            return int(connection.compareHypervisorCPU(emulator or None, arch or None, machine or None, virt_type, cpu, flags))
 
         try:
             found = self._session.call("virConnectCompareCPU", ask, phase="check")
+        except CpuIncompatible as exc:
+            return CpuMatch(False, why=exc.message)
+        return CpuMatch(found in (lib.VIR_CPU_COMPARE_IDENTICAL, lib.VIR_CPU_COMPARE_SUPERSET), found == lib.VIR_CPU_COMPARE_IDENTICAL)
+
+    def compare_cpu(self, cpu: str, virt_type: str = "", machine: str = "", emulator: str = "") -> bool | None:
+        """Whether this host has all that a CPU has, None where libvirt cannot tell."""
+        try:
+            return self.match_cpu(cpu, virt_type, machine, emulator).fits
         except (DefinitionRefused, Unsupported, OperationFailed):
             return None
-        return found in (lib.VIR_CPU_COMPARE_IDENTICAL, lib.VIR_CPU_COMPARE_SUPERSET)
 
     def cpu(self) -> str:
         """``<cpu>`` of the host itself, "" where libvirt does not say."""

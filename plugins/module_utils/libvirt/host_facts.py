@@ -14,7 +14,7 @@ from ansible_collections.poolwright.virt.plugins.module_utils.clock import Clock
 from ansible_collections.poolwright.virt.plugins.module_utils.errors import NotFound
 from ansible_collections.poolwright.virt.plugins.module_utils.libvirt.faults import DefinitionRefused, Unsupported
 from ansible_collections.poolwright.virt.plugins.module_utils.libvirt.guest import DomainState
-from ansible_collections.poolwright.virt.plugins.module_utils.libvirt.guest_facts import guest_facts
+from ansible_collections.poolwright.virt.plugins.module_utils.libvirt.guest_facts import Kept, guest_facts
 from ansible_collections.poolwright.virt.plugins.module_utils.libvirt.host import Host, SeenStatistics
 from ansible_collections.poolwright.virt.plugins.module_utils.libvirt.session import remote_name
 from ansible_collections.poolwright.virt.plugins.module_utils.placement.facts import (
@@ -97,7 +97,7 @@ def _cpus(one: SeenStatistics) -> int:
 
 
 def guests_on(host: Host, seen: Iterable[SeenStatistics]) -> list[GuestFacts]:
-    """All guests with what they need, by name; two calls for each that runs, one for each other."""
+    """All guests with what they need, by name; four calls at most for each."""
     persistent, own_cpu = host.persistent_uuids(), host.capabilities().cpu
     found = []
     for one in sorted(seen, key=lambda entry: entry.guest.name):
@@ -106,11 +106,20 @@ def guests_on(host: Host, seen: Iterable[SeenStatistics]) -> list[GuestFacts]:
             lasts = one.guest.uuid in persistent
             current = one.guest.xml()
             definition = one.guest.definition() if lasts and state != "shutoff" else current
+            kept = _kept(one)
         except NotFound:
             # It went while it was looked at.
             continue
-        found.append(guest_facts(current, definition, state, persistent=lasts, memory_kib=_memory_kib(one), cpus=_cpus(one), host_cpu=own_cpu))
+        found.append(guest_facts(current, definition, state, persistent=lasts, memory_kib=_memory_kib(one), cpus=_cpus(one), host_cpu=own_cpu, kept=kept))
     return found
+
+
+def _kept(one: SeenStatistics) -> Kept:
+    """Snapshots, and the memory of one that is off; drivers that know of neither have none."""
+    try:
+        return Kept(one.guest.snapshots(), one.state is DomainState.SHUTOFF and one.guest.is_saved())
+    except Unsupported:
+        return Kept()
 
 
 def judge(host: Host, guests: Iterable[GuestFacts]) -> list[tuple[GuestFacts, Verdict]]:
@@ -130,22 +139,20 @@ def _verdict(host: Host, guest: GuestFacts, need: CpuNeed, *, live: bool) -> str
     """Why not, in words; "" where it can."""
     if not need.mode:
         return ""
+    if not live and need.mode != "custom":
+        return _offered(host, guest, need.mode)
+    if guest.virt_type != "kvm":
+        # What an emulated CPU can do depends on QEMU alone.
+        return ""
+    if not need.xml:
+        return f"cannot be compared with the host that it runs on, whose CPU a guest with {need.mode} has"
     try:
         if need.mode == "custom":
-            match = host.compare_guest_cpu(need.xml, guest.arch, guest.machine, guest.virt_type)
+            match = host.match_cpu(need.xml, guest.virt_type, guest.machine, arch=guest.arch)
             return "" if match.fits else f"does not have its CPU: {match.why}"
-        if not live:
-            return _offered(host, guest, need.mode)
-        if guest.virt_type != "kvm":
-            # What an emulated CPU can do depends on QEMU alone.
+        if host.match_cpu(need.xml).same:
             return ""
-        if not need.xml:
-            return f"cannot be compared with the host that it runs on, whose CPU a guest with {need.mode} has"
-        return (
-            ""
-            if host.compare_cpu(need.xml).same
-            else f"has another CPU than the host that it runs on, and a guest with {need.mode} moves live between equal ones only"
-        )
+        return f"has another CPU than the host that it runs on, and a guest with {need.mode} moves live between equal ones only"
     except Unsupported as exc:
         return f"cannot compare CPUs: {exc.message}"
     except DefinitionRefused as exc:
@@ -154,5 +161,5 @@ def _verdict(host: Host, guest: GuestFacts, need: CpuNeed, *, live: bool) -> str
 
 
 def _offered(host: Host, guest: GuestFacts, mode: str) -> str:
-    found = host.domain_capabilities(guest.virt_type, guest.machine)
+    found = host.domain_capabilities(guest.virt_type, guest.machine, guest.arch)
     return "" if found is None or mode in found.cpu_modes else f"does not offer the CPU mode {mode}"

@@ -130,7 +130,7 @@ def _place(guest: GuestFacts, source: str, facts: HostFacts, hosts: Sequence[Can
         mode = Mode.LIVE if guest.active else Mode.COLD
         return Move(guest, source, begun.name, uris[begun.name], mode, f"{begun.name} has it already: an earlier move there was interrupted", {})
     if guest.tied:
-        return Left(guest, source, f"it has {', '.join(guest.tied)} of this host")
+        return Left(guest, source, "; ".join(guest.tied))
     barred = []
     for mode in (Mode.LIVE, Mode.COLD):
         why_not = _barred(guest, mode, wish)
@@ -158,6 +158,8 @@ def _barred(guest: GuestFacts, mode: Mode, wish: Wish) -> str:
         return "" if wish.live else "live moves are not allowed"
     if not guest.persistent:
         return "it has no definition, so it would be gone once it is off"
+    if guest.not_cold:
+        return "; ".join(guest.not_cold)
     return "" if wish.cold or not guest.active else "cold moves are not allowed"
 
 

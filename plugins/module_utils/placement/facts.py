@@ -33,8 +33,8 @@ class GuestFacts:
     :ivar memory_mb: MiB that it may take at most.
     :ivar machine: the machine type by its full name; of the domain as it runs where it does.
     :ivar live_cpu: what it sees now.   :ivar cold_cpu: what it asks for when it starts.
-    :ivar networks: of libvirt, by name.   :ivar devices: bridges and cards of the host that its own are joined to.
-    :ivar tied: what of this host it cannot do without, in words.
+    :ivar networks: of libvirt, by name.   :ivar devices: bridges of the host that its cards are joined to.
+    :ivar tied: why it cannot move at all, in words.   :ivar not_cold: why it can move only while it runs.
     :ivar disks: its writable disks' files and devices, by path.
     :ivar pool: whose machine it is, "" for none.
     """
@@ -53,6 +53,7 @@ class GuestFacts:
     networks: tuple[str, ...] = ()
     devices: tuple[str, ...] = ()
     tied: tuple[str, ...] = ()
+    not_cold: tuple[str, ...] = ()
     disks: tuple[str, ...] = ()
     pool: str = ""
 

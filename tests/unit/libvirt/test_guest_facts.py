@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from ansible_collections.poolwright.virt.plugins.module_utils.libvirt.capabilities import parse_host_capabilities
-from ansible_collections.poolwright.virt.plugins.module_utils.libvirt.guest_facts import guest_facts
+from ansible_collections.poolwright.virt.plugins.module_utils.libvirt.guest_facts import Kept, guest_facts
 from ansible_collections.poolwright.virt.plugins.module_utils.placement.facts import CpuNeed, GuestFacts
 
 DOMAIN = """
@@ -55,11 +55,10 @@ def test_what_it_is_joined_to_and_what_it_writes() -> None:
         <interface type='network'><source network='default' bridge='virbr0'/></interface>
         <interface type='network'><source network='default'/></interface>
         <interface type='bridge'><source bridge='br0'/></interface>
-        <interface type='direct'><source dev='eth1' mode='bridge'/></interface>
         """
     )
     assert found.disks == ("/srv/a.qcow2", "/dev/vg/b", "rbd/c")
-    assert (found.networks, found.devices) == (("default",), ("br0", "eth1"))
+    assert (found.networks, found.devices) == (("default",), ("br0",))
     assert found.tied == ()
 
 
@@ -73,12 +72,20 @@ def test_what_it_is_joined_to_and_what_it_writes() -> None:
         ("<hostdev mode='subsystem' type='usb'><source><vendor id='0x046d'/><product id='0xC52B'/></source></hostdev>", "the usb device 046d:c52b"),
         ("<hostdev mode='subsystem' type='mdev'><source><address uuid='aa'/></source></hostdev>", "the mdev device aa"),
         ("<interface type='hostdev'><source><address type='pci' bus='0x02'/></source></interface>", "the network device 0000:02:00.0"),
+        ("<interface type='direct'><source dev='eth1' mode='bridge'/></interface>", "the card eth1"),
         ("<filesystem type='mount'><source dir='/srv/data'/></filesystem>", "the directory /srv/data"),
         ("<serial type='dev'><source path='/dev/ttyS0'/></serial>", "the device /dev/ttyS0"),
     ],
 )
 def test_what_it_cannot_do_without(device: str, words: str) -> None:
-    assert facts(device).tied == (words,)
+    assert facts(device).tied == (f"it has {words} of this host",)
+
+
+def test_what_libvirt_keeps_of_it() -> None:
+    xml = DOMAIN.format(devices="<tpm model='tpm-crb'><backend type='emulator' version='2.0'/></tpm>", cpu="", metadata="")
+    found = guest_facts(xml, xml, "shutoff", persistent=True, memory_kib=1, cpus=1, host_cpu="", kept=Kept(snapshots=2, saved=True))
+    assert found.tied == ("it has 2 snapshots, which cannot move",)
+    assert found.not_cold == ("its memory is saved on this host", "what its TPM keeps moves only while it runs")
 
 
 @pytest.mark.parametrize(

@@ -141,7 +141,7 @@ def test_a_guest_that_cannot_move_live_moves_cold_where_that_is_allowed() -> Non
 
 
 def test_a_guest_that_is_tied_to_its_host_stays_and_says_to_what() -> None:
-    tied = replace(GUEST, tied=("the pci device 0000:01:00.0",))
+    tied = replace(GUEST, tied=("it has the pci device 0000:01:00.0 of this host",))
     left = plan_evacuation([place("kvm-1", SOURCE, guests=(tied,)), place("kvm-2", HOST)], Wish(("kvm-1",), cold=True)).left
     assert left[0].reason == "it has the pci device 0000:01:00.0 of this host"
 

@@ -37,6 +37,7 @@ def guests(draw: st.DrawFn, number: int) -> GuestFacts:
         live_cpu=CpuNeed(draw(st.sampled_from(MODES)), "<cpu/>"),
         cold_cpu=CpuNeed(draw(st.sampled_from(MODES)), "<cpu/>"),
         networks=tuple(draw(st.sets(st.sampled_from(NETWORKS)))),
+        not_cold=draw(st.sampled_from(((), (), ("its memory is saved on this host",)))),
         tied=draw(st.sampled_from(((), (), (), ("the pci device 0000:01:00.0",)))),
     )
 
@@ -163,6 +164,7 @@ def test_a_guest_finds_what_it_needs(given_places: tuple[tuple[Place, ...], Wish
             assert not guest.live_cpu.mode or not place.verdicts[guest.uuid].live
         else:
             assert guest.persistent
+            assert not guest.not_cold
             assert wish.cold or not guest.active
             assert not guest.cold_cpu.mode or not place.verdicts[guest.uuid].cold
 
