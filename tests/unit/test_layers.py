@@ -22,10 +22,11 @@ HEIGHTS = [
     {"images", "placement"},
     {"imagebackend"},
     {"dummy", "libvirt", "vsphere"},
+    {"guests"},
+    {"migration"},
     {"providers"},
     {"pool"},
-    {"guests", "spawn"},
-    {"migration"},
+    {"spawn"},
     {"front"},  # single files that only modules use
     {"modules", "inventory", "action", "filter", "lookup"},
 ]

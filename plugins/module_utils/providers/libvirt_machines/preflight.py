@@ -28,8 +28,8 @@ from ansible_collections.poolwright.virt.plugins.module_utils.images.source impo
 from ansible_collections.poolwright.virt.plugins.module_utils.images.sparse import naming_storage_errors
 from ansible_collections.poolwright.virt.plugins.module_utils.images.web import open_url
 from ansible_collections.poolwright.virt.plugins.module_utils.libvirt.host import Host
+from ansible_collections.poolwright.virt.plugins.module_utils.libvirt.layout import Layout
 from ansible_collections.poolwright.virt.plugins.module_utils.providers.libvirt_machines.create import disk_bytes, root_disk
-from ansible_collections.poolwright.virt.plugins.module_utils.providers.libvirt_machines.layout import Layout
 from ansible_collections.poolwright.virt.plugins.module_utils.providers.types import DiskSpec, NetworkSpec, PoolTemplate
 
 _CHUNK = 1024 * 1024
