@@ -78,9 +78,13 @@ class Guest:
         """Whether it is still there once it is off."""
         return bool(self._ask("virDomainIsPersistent", lambda domain: domain.isPersistent()))
 
-    def xml(self) -> str:
-        """The domain's XML as it is, running or not, secrets left out."""
-        return str(self._ask("virDomainGetXMLDesc", lambda domain: domain.XMLDesc(0)))
+    def xml(self, *, defined: bool = False) -> str:
+        """The domain's XML as it is, running or not, secrets left out.
+
+        :param defined: as it will be when it next starts.
+        """
+        flags = library().VIR_DOMAIN_XML_INACTIVE if defined else 0
+        return str(self._ask("virDomainGetXMLDesc", lambda domain: domain.XMLDesc(flags)))
 
     def definition(self) -> str:
         """What it will be when it next starts, secrets included."""

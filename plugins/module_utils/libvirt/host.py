@@ -66,6 +66,7 @@ class Host:
         self._lock = threading.RLock()
         self._facts: dict[str, Any] = {}
         self._networks: dict[str, tuple[Any, Any]] = {}
+        self._known_networks: frozenset[str] = frozenset()
 
     @property
     def uri(self) -> str:
@@ -272,18 +273,27 @@ class Host:
         except NotFound:
             return None
 
-    def create_secret(self, usage: str, name: str, value: bytes, *, private: bool = False, ephemeral: bool = False) -> str:
+    def has_secret(self, uuid: str) -> bool:
+        """Whether there is a secret of this UUID."""
+        try:
+            self._session.call("virSecretLookupByUUIDString", lambda conn: conn.secretLookupByUUIDString(uuid), obj=uuid, phase="look up")
+        except NotFound:
+            return False
+        return True
+
+    def create_secret(self, usage: str, name: str, value: bytes, *, private: bool = False, ephemeral: bool = False, uuid: str = "") -> str:
         """Define a secret and give it its value, which is in no XML; its UUID. One that is there gets the value.
 
         :param private: nobody can read it back through libvirt.   :param ephemeral: it is never written to disk.
+        :param uuid: what a new one gets; "" leaves it to libvirt.
         """
-        uuid = self.find_secret(usage, name)
-        if uuid is None:
-            xml = ET.tostring(secret_xml(usage, name, private=private, ephemeral=ephemeral), encoding="unicode")
-            uuid = self._session.call("virSecretDefineXML", lambda conn: str(conn.secretDefineXML(xml, 0).UUIDString()), obj=name, phase="define secret")
-        found = uuid
-        self._session.call("virSecretSetValue", lambda conn: conn.secretLookupByUUIDString(found).setValue(value, 0), obj=name, phase="set secret")
-        return uuid
+        found = self.find_secret(usage, name)
+        if found is None:
+            xml = ET.tostring(secret_xml(usage, name, private=private, ephemeral=ephemeral, uuid=uuid), encoding="unicode")
+            found = self._session.call("virSecretDefineXML", lambda conn: str(conn.secretDefineXML(xml, 0).UUIDString()), obj=name, phase="define secret")
+        made = found
+        self._session.call("virSecretSetValue", lambda conn: conn.secretLookupByUUIDString(made).setValue(value, 0), obj=name, phase="set secret")
+        return made
 
     def secrets(self) -> frozenset[str]:
         """The UUIDs of all secrets."""
@@ -317,6 +327,23 @@ class Host:
             return None
         return parse_node_device(text)
 
+    # -- volumes
+
+    def volume_path(self, pool: str, volume: str) -> str | None:
+        """The file or device that a volume is, None where there is none of this name.
+
+        :raises InvalidState: the pool is not active, so libvirt knows none of its volumes.
+        """
+        try:
+            return self._session.call(
+                "virStorageVolGetPath",
+                lambda conn: str(conn.storagePoolLookupByName(pool).storageVolLookupByName(volume).path()),
+                obj=f"{pool}/{volume}",
+                phase="look up",
+            )
+        except NotFound:
+            return None
+
     # -- networks
 
     def networks(self) -> dict[str, NetworkState]:
@@ -327,6 +354,12 @@ class Host:
             names = self._network_names(flag)
             found.update({name: NetworkState(name, active) for name in names})
         return found
+
+    def has_network(self, name: str) -> bool:
+        """Whether there is a network of this name; asked again only for one that was not there before."""
+        if name not in self._known_networks:
+            self._known_networks = frozenset(self.networks())
+        return name in self._known_networks
 
     def leases(self, network: str) -> tuple[DhcpLease, ...]:
         """The DHCP leases of a network, in one call; none for drivers and networks that do not keep any.
