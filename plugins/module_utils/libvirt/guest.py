@@ -48,6 +48,14 @@ class DomainState(enum.IntEnum):
         """States that a later libvirt adds are none we know."""
         return cls(number) if number in cls._value2member_map_ else cls.NOSTATE
 
+    @property
+    def word(self) -> str:
+        """What users read: ``running``, ``paused``, ``asleep``, ``crashed``, ``shutoff`` or ``unknown``."""
+        return _STATE_WORDS.get(self.value, "unknown")
+
+
+_STATE_WORDS = {1: "running", 2: "running", 3: "paused", 4: "running", 5: "shutoff", 6: "crashed", 7: "asleep"}
+
 
 class Guest:
     """A domain, known by its UUID. Methods raise ``NotFound`` once it is gone, unless they say otherwise."""

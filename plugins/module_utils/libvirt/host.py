@@ -16,6 +16,7 @@ from ansible_collections.poolwright.virt.plugins.module_utils.clock import Clock
 from ansible_collections.poolwright.virt.plugins.module_utils.errors import IncompleteAnswer, NameTaken, NotFound, OperationFailed
 from ansible_collections.poolwright.virt.plugins.module_utils.libvirt.binding import library
 from ansible_collections.poolwright.virt.plugins.module_utils.libvirt.capabilities import (
+    CpuMatch,
     DomainCapabilities,
     HostCapabilities,
     Metrics,
@@ -28,7 +29,7 @@ from ansible_collections.poolwright.virt.plugins.module_utils.libvirt.capabiliti
     parse_node_device,
     secret_xml,
 )
-from ansible_collections.poolwright.virt.plugins.module_utils.libvirt.faults import DefinitionRefused, Unsupported
+from ansible_collections.poolwright.virt.plugins.module_utils.libvirt.faults import CpuIncompatible, DefinitionRefused, Unsupported
 from ansible_collections.poolwright.virt.plugins.module_utils.libvirt.guest import DomainState, Guest
 from ansible_collections.poolwright.virt.plugins.module_utils.libvirt.leases import DhcpLease, lease_of
 from ansible_collections.poolwright.virt.plugins.module_utils.libvirt.session import Session
@@ -147,24 +148,34 @@ class Host:
         busy = sum(int(spent.get(part, 0)) for part in ("kernel", "user"))
         return Metrics(self.cpus(), self.memory(), busy, sum(int(spent.get(part, 0)) for part in ("idle", "iowait")))
 
-    def compare_cpu(self, cpu: str, virt_type: str = "", machine: str = "", emulator: str = "") -> bool | None:
-        """Whether this host has all that a CPU has, None where libvirt cannot tell.
+    def match_cpu(self, cpu: str, virt_type: str = "", machine: str = "", emulator: str = "", arch: str = "") -> CpuMatch:
+        """How a CPU compares with this host's.
 
         :param cpu: ``<cpu>`` of a guest that runs, or of another host's capabilities.
         :param virt_type: compare with what guests of this type can be given; "" for the processor itself.
+        :raises Unsupported: libvirt cannot tell.   :raises DefinitionRefused: it does not know the model or a feature.
         """
         lib = library()
+        # With the flag libvirt says what is missing, in place of a bare no.
+        flags = lib.VIR_CONNECT_COMPARE_CPU_FAIL_INCOMPATIBLE
 
         def ask(connection: Any) -> int:
             if not virt_type:
-                return int(connection.compareCPU(cpu, 0))
-            return int(connection.compareHypervisorCPU(emulator or None, None, machine or None, virt_type, cpu, 0))
+                return int(connection.compareCPU(cpu, flags))
+            return int(connection.compareHypervisorCPU(emulator or None, arch or None, machine or None, virt_type, cpu, flags))
 
         try:
             found = self._session.call("virConnectCompareCPU", ask, phase="check")
+        except CpuIncompatible as exc:
+            return CpuMatch(False, why=exc.message)
+        return CpuMatch(found in (lib.VIR_CPU_COMPARE_IDENTICAL, lib.VIR_CPU_COMPARE_SUPERSET), found == lib.VIR_CPU_COMPARE_IDENTICAL)
+
+    def compare_cpu(self, cpu: str, virt_type: str = "", machine: str = "", emulator: str = "") -> bool | None:
+        """Whether this host has all that a CPU has, None where libvirt cannot tell."""
+        try:
+            return self.match_cpu(cpu, virt_type, machine, emulator).fits
         except (DefinitionRefused, Unsupported, OperationFailed):
             return None
-        return found in (lib.VIR_CPU_COMPARE_IDENTICAL, lib.VIR_CPU_COMPARE_SUPERSET)
 
     def cpu(self) -> str:
         """``<cpu>`` of the host itself, "" where libvirt does not say."""

@@ -11,8 +11,8 @@ from collections.abc import Iterable
 
 from ansible_collections.poolwright.virt.plugins.module_utils.errors import InsufficientResources, NotFound, OperationFailed, telling_where
 from ansible_collections.poolwright.virt.plugins.module_utils.libvirt.host import Host
+from ansible_collections.poolwright.virt.plugins.module_utils.libvirt.layout import Layout
 from ansible_collections.poolwright.virt.plugins.module_utils.providers.libvirt_machines.create import wishes
-from ansible_collections.poolwright.virt.plugins.module_utils.providers.libvirt_machines.layout import Layout
 from ansible_collections.poolwright.virt.plugins.module_utils.providers.types import NetworkSpec, PoolTemplate
 
 _NET_CLASS = "/sys/class/net"
