@@ -30,7 +30,7 @@ _MOST_DESCRIPTOR = 128  # sectors
 _EXTENT = re.compile(r'^\s*(RW|RDONLY|NOACCESS)\s+(\d+)\s+(\w+)(?:\s+"([^"]*)")?')
 _NO_PARENT = "ffffffff"
 # What a descriptor alone may say that the disk is in: plain names beside it, each from its first byte on.
-_BESIDE = re.compile(r'(?:RW|RDONLY)\s+(\d{1,18})\s+(FLAT|VMFS|SPARSE)\s+"(\w[\w .()+@=-]{0,254})"(?:\s+0)?')
+_BESIDE = re.compile(r'(?:RW|RDONLY)\s+([1-9]\d{0,17})\s+(FLAT|VMFS|SPARSE)\s+"(\w[\w .()+@=-]{0,254})"(?:\s+0)?')
 _IN_PARTS = ("monolithicFlat", "twoGbMaxExtentFlat", "twoGbMaxExtentSparse", "vmfs")
 _MOST_EXTENTS = 8192
 _PLACES = ("I", "L")

@@ -13,9 +13,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from ansible_collections.poolwright.virt.plugins.module_utils.clock import Clock, Deadline
 from ansible_collections.poolwright.virt.plugins.module_utils.errors import ChecksumMismatch, ImageRefused, InsufficientResources, NotFound, TransferFailed
+from ansible_collections.poolwright.virt.plugins.module_utils.images import vmdk
 from ansible_collections.poolwright.virt.plugins.module_utils.images.cache import ImageCache
 from ansible_collections.poolwright.virt.plugins.module_utils.images.source import ImageSource
 
@@ -123,6 +126,16 @@ def test_compressed_it_is_refused(cache: ImageCache, flat: Path, folder: Path, s
     packed.write_bytes(gzip.compress(flat.read_bytes()))
     with pytest.raises(ImageRefused, match="its disk is in other files"):
         cache.ensure(ImageSource(str(packed), None, "vmdk", "gzip"), soon)
+
+
+@given(st.text(), st.lists(st.text('RWFLATSPE 0129"/.-_\\x\t'), max_size=6))
+def test_any_descriptor_is_judged_and_names_files_beside_it_only(start: str, lines: list[str]) -> None:
+    good = 'RW 8 FLAT "a-flat.vmdk" 0'
+    text = "\n".join(['# Disk DescriptorFile\ncreateType="monolithicFlat"', start, good, *lines])
+    extents, problems = vmdk.read_parts(text.encode("utf-8", "replace"))
+    for extent in () if problems else extents:
+        assert os.path.basename(extent.name) == extent.name not in ("", ".", "..")
+        assert extent.sectors > 0
 
 
 def test_killed_at_any_step_the_next_run_is_right(
