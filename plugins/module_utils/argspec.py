@@ -114,6 +114,7 @@ def pool_options() -> Spec:
         },
         "on_unhealthy": {"type": "str", "choices": ["replace", "start", "report"], "default": "replace"},
         "on_outdated": {"type": "str", "choices": ["replace", "report"], "default": "replace"},
+        "reset": {"type": "str", "choices": ["rebuild", "snapshot"], "default": "rebuild"},
         "max_unavailable": {"type": "str", "default": "25%"},
     }
 

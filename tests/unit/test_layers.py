@@ -21,6 +21,7 @@ HEIGHTS = [
     {"base"},  # the single files of module_utils: errors, clock, process, ...
     {"images"},
     {"imagebackend"},
+    {"storage"},
     {"dummy", "libvirt", "vsphere"},
     {"providers"},
     {"pool"},

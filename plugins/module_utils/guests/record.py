@@ -7,7 +7,9 @@
 ::
 
     <guest uuid="...">                     of the domain it was written for: a copy of a domain does not own its disks
-      <disk location="" name="" .../>      disks of its own, as planned; written before the first of them exists, and made="yes" when they do
+      <disk location="" name="" ...>       disks of its own, as planned; written before the first of them exists, and made="yes" when they do
+        <backing/> <options/> <origin/>    what it stands on, how it is reached, what it was made from; each where there is any
+      </disk>
       <value key="">...</value>            the user's own
       <source given="" became=""/>         of a guest from the user's XML: digests of that, and of what libvirt made of it
     </guest>
@@ -19,37 +21,16 @@ import copy
 import hashlib
 import xml.etree.ElementTree as ET
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
 from typing import Any
 
-from ansible_collections.poolwright.virt.plugins.module_utils.errors import InvalidSpec
 from ansible_collections.poolwright.virt.plugins.module_utils.guests import tree
-from ansible_collections.poolwright.virt.plugins.module_utils.imagebackend.base import Image
-from ansible_collections.poolwright.virt.plugins.module_utils.imagebackend.records import DiskRecord
-from ansible_collections.poolwright.virt.plugins.module_utils.imagebackend.registry import disk_image
+from ansible_collections.poolwright.virt.plugins.module_utils.storage.record import OwnDisk
 
 NAMESPACE = "https://poolwright.virt/xmlns/guest/1"
 PREFIX = "poolwright-guest"
 POOL_NAMESPACE = "https://poolwright.virt/xmlns/machine/1"
 
 ET.register_namespace(PREFIX, NAMESPACE)
-
-
-@dataclass(frozen=True)
-class OwnDisk:
-    """A disk of the guest's own: its place on its backend, and its record.
-
-    ``made`` is noted once it is there: one that is not there later was lost, and is not made anew behind its owner's back.
-    """
-
-    location: str
-    name: str
-    record: DiskRecord
-    made: bool = False
-
-    def place(self) -> Image:
-        """:raises InvalidSpec: its backend is not there any more."""
-        return disk_image(self.record.backend, self.location, self.name)
 
 
 def _name(tag: str) -> str:
@@ -99,15 +80,11 @@ def disks_of(domain: ET.Element) -> tuple[OwnDisk, ...]:
 
 
 def _read_disk(element: ET.Element) -> OwnDisk:
-    fields: dict[str, Any] = dict(element.attrib)
-    try:
-        location, name, made = fields.pop("location"), fields.pop("name"), fields.pop("made", "") == "yes"
-    except KeyError as exc:
-        raise InvalidSpec([f"a disk's record in the domain's metadata is damaged: {exc} is missing"]) from exc
-    backing = element.find(_name("backing"))
-    if backing is not None:
-        fields["backing"] = dict(backing.attrib)
-    return OwnDisk(location, name, DiskRecord.from_dict(fields), made)
+    return OwnDisk.from_dict(_values(element))
+
+
+def _values(element: ET.Element) -> dict[str, Any]:
+    return {**element.attrib, **{one.tag.rpartition("}")[2]: _values(one) for one in element}}
 
 
 def set_disks(domain: ET.Element, disks: Iterable[OwnDisk]) -> None:
@@ -119,13 +96,7 @@ def set_disks(domain: ET.Element, disks: Iterable[OwnDisk]) -> None:
     for stale in element.findall(_name("disk")):
         element.remove(stale)
     for disk in wanted:
-        fields = disk.record.to_dict()
-        backing = fields.pop("backing", None)
-        made = ET.SubElement(element, _name("disk"), {"location": disk.location, "name": disk.name, **_texts(fields)})
-        if disk.made:
-            made.set("made", "yes")
-        if backing is not None:
-            ET.SubElement(made, _name("backing"), _texts(backing))
+        _write(element, "disk", disk.to_dict())
     _drop_empty(domain)
 
 
@@ -185,5 +156,11 @@ def without_namespace(element: ET.Element) -> ET.Element:
     return copied
 
 
-def _texts(data: Mapping[str, Any]) -> dict[str, str]:
-    return {key: str(value) for key, value in data.items() if value is not None}
+def _write(parent: ET.Element, tag: str, data: Mapping[str, Any]) -> None:
+    """Plain values as an element: texts are attributes, mappings elements inside it."""
+    element = ET.SubElement(parent, _name(tag))
+    for key, value in data.items():
+        if isinstance(value, Mapping):
+            _write(element, key, value)
+        elif value is not None:
+            element.set(key, "yes" if value is True else str(value))

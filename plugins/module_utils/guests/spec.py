@@ -8,6 +8,8 @@ from __future__ import annotations
 
 from typing import Any
 
+from ansible_collections.poolwright.virt.plugins.module_utils.storage.spec import disk_options
+
 Spec = dict[str, Any]
 
 STATES = ("present", "running", "paused", "shutoff", "rebooted", "absent")
@@ -127,15 +129,9 @@ def _system_options() -> Spec:
 def _storage_options() -> Spec:
     return {
         "disks": _list(
-            backend=_text(),
-            location=_text(),
-            name=_text(),
+            **disk_options(),
             path={"type": "path"},
             format=_text("qcow2", "raw"),
-            image=_group(source=_text(required=True), checksum=_text(), format=_text("qcow2", "raw", default="qcow2")),
-            content=_text("blank"),
-            size_gb={"type": "float"},
-            full=_flag(default=False),
             target=_text(),
             bus=_text(*BUSES),
             cache=_text("default", "none", "writethrough", "writeback", "directsync", "unsafe"),

@@ -22,18 +22,19 @@ from ansible_collections.poolwright.virt.plugins.module_utils.errors import (
     NotFound,
     telling_where,
 )
-from ansible_collections.poolwright.virt.plugins.module_utils.guests.record import OwnDisk
 from ansible_collections.poolwright.virt.plugins.module_utils.guests.wish import Disk
 from ansible_collections.poolwright.virt.plugins.module_utils.imagebackend.base import SECTOR, Image
-from ansible_collections.poolwright.virt.plugins.module_utils.imagebackend.disks import CreatableDisk, DiskFromFunc, DiskFromImage, blank
-from ansible_collections.poolwright.virt.plugins.module_utils.imagebackend.options import DiskOptions
+from ansible_collections.poolwright.virt.plugins.module_utils.imagebackend.disks import CreatableDisk, DiskFromImage
 from ansible_collections.poolwright.virt.plugins.module_utils.imagebackend.records import DiskInfo, DiskRecord
-from ansible_collections.poolwright.virt.plugins.module_utils.imagebackend.registry import disk_image
+from ansible_collections.poolwright.virt.plugins.module_utils.images import checksums
 from ansible_collections.poolwright.virt.plugins.module_utils.images.cache import CachedImage, ImageCache
 from ansible_collections.poolwright.virt.plugins.module_utils.images.inspect import inspect_file
 from ansible_collections.poolwright.virt.plugins.module_utils.images.source import ImageSource
 from ansible_collections.poolwright.virt.plugins.module_utils.images.sparse import naming_storage_errors
 from ansible_collections.poolwright.virt.plugins.module_utils.images.web import open_url
+from ansible_collections.poolwright.virt.plugins.module_utils.storage.contents import Contents, creatable, described, origin_of
+from ansible_collections.poolwright.virt.plugins.module_utils.storage.record import OwnDisk
+from ansible_collections.poolwright.virt.plugins.module_utils.storage.wish import DiskWish, renewed
 
 _CHUNK = 1024 * 1024
 
@@ -55,15 +56,11 @@ class StoragePlan:
     growth: tuple[Growth, ...] = ()
 
 
-def place_of(disk: Disk) -> Image:
-    return disk_image(disk.backend, disk.location, disk.name, DiskOptions(full=disk.full))
-
-
 def info_of(disk: Disk) -> DiskInfo:
     """How libvirt reaches it; touches nothing."""
-    if disk.path:
+    if disk.on is None:
         return DiskInfo("block" if disk.path.startswith("/dev/") else "file", disk.format, disk.path)
-    return place_of(disk).libvirt_info()
+    return disk.on.place().libvirt_info()
 
 
 class Storage:
@@ -79,42 +76,44 @@ class Storage:
 
     def plan(self, wanted: Sequence[Disk], own: Sequence[OwnDisk], guest: str) -> StoragePlan:
         """:raises VirtError: one cannot be as it is wanted; nothing was touched."""
-        recorded = {(disk.record.backend, disk.location, disk.name): disk for disk in own}
+        recorded = {disk.key: disk for disk in own}
         kept, missing, growth = dict(recorded), [], []
         for number, disk in enumerate(wanted):
             with telling_where(f"disks[{number}]"):
-                known = recorded.get((disk.backend, disk.location, disk.name)) if not disk.path else None
-                if known is None and not disk.is_made:
+                known = None if disk.on is None else recorded.get(disk.on.key)
+                if disk.on is None or (known is None and not disk.on.is_made):
                     _must_be_there(disk, guest, self._deadline)
                     continue
-                place = place_of(disk)
+                place = disk.on.place()
                 if known is None:
                     _must_not_be_there(place, guest, self._deadline)
                 elif place.exists(self._deadline):
-                    growth += _growth(known, disk)
-                    kept[(disk.backend, disk.location, disk.name)] = replace(known, made=True)
+                    growth += _growth(known, disk.on)
+                    kept[known.key] = replace(known, made=True, options=renewed(known.options, disk.on.options))
                     continue
                 elif known.made:
                     hint = "bring it back, name a new disk otherwise, or remove the guest with state: absent"
                     raise NotFound(f"its disk {known.record.path} is gone", obj=guest, phase="check", hint=hint)
-                made = self._creatable(place, disk, known)
+                source = self._source(disk.on, known)
+                made = creatable(disk.on, source, self._deadline)
                 missing.append(made)
-                kept[(disk.backend, disk.location, disk.name)] = OwnDisk(place.location, place.name, _record_of(made))
+                kept[disk.on.key] = OwnDisk(place.location, place.name, _record_of(made), options=place.options, origin=origin_of(disk.on, source))
         self._check_space(missing, guest)
-        sizes = {(one.own.record.backend, one.own.location, one.own.name): one.size for one in growth}
+        sizes = {one.own.key: one.size for one in growth}
         now = [replace(disk, record=replace(disk.record, size=sizes.get(key, disk.record.size))) for key, disk in kept.items()]
         return StoragePlan(tuple(now), tuple(missing), tuple(growth))
 
-    def _creatable(self, place: Image, disk: Disk, known: OwnDisk | None) -> CreatableDisk:
-        size = disk.size if disk.size is not None else None if known is None else known.record.size
+    def _source(self, disk: DiskWish, known: OwnDisk | None) -> CachedImage | Contents:
         if disk.image is not None:
-            return DiskFromImage(place, self._image(disk.image), size)
-        if size is None:
-            raise InvalidSpec([f"{place.name}: the disk is gone, and nothing says what it is to be made from; give image, or size_gb"])
-        return DiskFromFunc(place, blank, size, "blank")
+            return self._image(disk.image)
+        if not disk.is_made and known is None:
+            raise InvalidSpec([f"{disk.name}: the disk is gone, and nothing says what it is to be made from; give image, or size_gb"])
+        size = disk.size if disk.size is not None or known is None else known.record.size or None
+        return described(replace(disk, size=size), self._deadline)
 
     @telling_where("image")
     def _image(self, source: ImageSource) -> CachedImage:
+        source = checksums.resolved(source, self._deadline)
         if self._fetch:
             with naming_storage_errors(source.source if not source.is_remote else str(source), "fetch"):
                 return self._cache.ensure(source, self._deadline)
@@ -174,7 +173,7 @@ def _record_of(made: CreatableDisk) -> DiskRecord:
     return replace(found, size=made.size or 0) if unseen else found
 
 
-def _growth(known: OwnDisk, disk: Disk) -> list[Growth]:
+def _growth(known: OwnDisk, disk: DiskWish) -> list[Growth]:
     if disk.size is None or disk.size == known.record.size:
         return []
     if disk.size < known.record.size:
@@ -183,9 +182,9 @@ def _growth(known: OwnDisk, disk: Disk) -> list[Growth]:
 
 
 def _must_be_there(disk: Disk, guest: str, deadline: Deadline) -> None:
-    there = os.path.exists(disk.path) if disk.path else place_of(disk).exists(deadline)
+    there = os.path.exists(disk.path) if disk.on is None else disk.on.place().exists(deadline)
     if not there:
-        hint = "correct its path" if disk.path else "say what it is to be made from: image, or size_gb for a blank one"
+        hint = "correct its path" if disk.on is None else "say what it is to be made from: image, content, or size_gb for a blank one"
         raise NotFound(f"there is no disk {disk.label}", obj=guest, phase="check", hint=hint)
 
 

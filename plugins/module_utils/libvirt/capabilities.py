@@ -107,9 +107,14 @@ def _attribute(element: ET.Element, path: str, key: str) -> str:
     return "" if found is None else found.get(key, "")
 
 
-def secret_xml(usage: str, name: str, *, private: bool, ephemeral: bool) -> ET.Element:
-    """A secret's definition; libvirt calls what it is known by differently for each use."""
+def secret_xml(usage: str, name: str, *, private: bool, ephemeral: bool, uuid: str = "") -> ET.Element:
+    """A secret's definition; libvirt calls what it is known by differently for each use.
+
+    :param uuid: "" leaves it to libvirt.
+    """
     secret = ET.Element("secret", ephemeral="yes" if ephemeral else "no", private="yes" if private else "no")
+    if uuid:
+        ET.SubElement(secret, "uuid").text = uuid
     said = ET.SubElement(secret, "usage", type=usage)
     ET.SubElement(said, {"volume": "volume", "iscsi": "target"}.get(usage, "name")).text = name
     return secret

@@ -230,18 +230,27 @@ class Host:
         except NotFound:
             return None
 
-    def create_secret(self, usage: str, name: str, value: bytes, *, private: bool = False, ephemeral: bool = False) -> str:
+    def has_secret(self, uuid: str) -> bool:
+        """Whether there is a secret of this UUID."""
+        try:
+            self._session.call("virSecretLookupByUUIDString", lambda conn: conn.secretLookupByUUIDString(uuid), obj=uuid, phase="look up")
+        except NotFound:
+            return False
+        return True
+
+    def create_secret(self, usage: str, name: str, value: bytes, *, private: bool = False, ephemeral: bool = False, uuid: str = "") -> str:
         """Define a secret and give it its value, which is in no XML; its UUID. One that is there gets the value.
 
         :param private: nobody can read it back through libvirt.   :param ephemeral: it is never written to disk.
+        :param uuid: what a new one gets; "" leaves it to libvirt.
         """
-        uuid = self.find_secret(usage, name)
-        if uuid is None:
-            xml = ET.tostring(secret_xml(usage, name, private=private, ephemeral=ephemeral), encoding="unicode")
-            uuid = self._session.call("virSecretDefineXML", lambda conn: str(conn.secretDefineXML(xml, 0).UUIDString()), obj=name, phase="define secret")
-        found = uuid
-        self._session.call("virSecretSetValue", lambda conn: conn.secretLookupByUUIDString(found).setValue(value, 0), obj=name, phase="set secret")
-        return uuid
+        found = self.find_secret(usage, name)
+        if found is None:
+            xml = ET.tostring(secret_xml(usage, name, private=private, ephemeral=ephemeral, uuid=uuid), encoding="unicode")
+            found = self._session.call("virSecretDefineXML", lambda conn: str(conn.secretDefineXML(xml, 0).UUIDString()), obj=name, phase="define secret")
+        made = found
+        self._session.call("virSecretSetValue", lambda conn: conn.secretLookupByUUIDString(made).setValue(value, 0), obj=name, phase="set secret")
+        return made
 
     def delete_secret(self, uuid: str) -> bool:
         """False where it was gone."""

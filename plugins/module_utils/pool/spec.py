@@ -40,6 +40,17 @@ class OnOutdated(str, enum.Enum):
     REPORT = "report"
 
 
+class Reset(str, enum.Enum):
+    """How a machine that is used up or unhealthy is made new: from its image, or by its snapshot."""
+
+    REBUILD = "rebuild"
+    SNAPSHOT = "snapshot"
+
+
+CLEAN_SNAPSHOT = "poolwright-clean"
+"""The snapshot that a machine goes back to: taken when it was made, before its first start."""
+
+
 @dataclass(frozen=True)
 class Share:
     """A number of machines, or a percentage of them."""
@@ -81,6 +92,7 @@ class PoolSpec:
     ready: ReadyCheck = ReadyCheck()
     on_unhealthy: OnUnhealthy = OnUnhealthy.REPLACE
     on_outdated: OnOutdated = OnOutdated.REPLACE
+    reset: Reset = Reset.REBUILD
     max_unavailable: Share = Share(25, percent=True)
     present: bool = True
     described: bool = True

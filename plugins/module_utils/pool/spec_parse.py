@@ -17,6 +17,7 @@ from ansible_collections.poolwright.virt.plugins.module_utils.pool.spec import (
     OnOutdated,
     OnUnhealthy,
     PoolSpec,
+    Reset,
     Share,
     needs_address,
 )
@@ -100,8 +101,16 @@ def _pool(raw: Mapping[str, Any], state: str, needs_image: bool, templates: bool
         ready=_ready(raw.get("ready") or {}, machine, problem),
         on_unhealthy=OnUnhealthy(raw.get("on_unhealthy") or "replace"),
         on_outdated=OnOutdated(raw.get("on_outdated") or "replace"),
+        reset=_reset(raw, machine, problem),
         max_unavailable=_share(str(raw.get("max_unavailable") or "25%"), problem),
     )
+
+
+def _reset(raw: Mapping[str, Any], machine: MachineSpec, problem: Problem) -> Reset:
+    reset = Reset(raw.get("reset") or "rebuild")
+    if reset is Reset.SNAPSHOT and machine.clone is Clone.INSTANT:
+        problem("reset", "an instant clone runs from its first moment, so it has no snapshot from before; use rebuild, or another clone")
+    return reset
 
 
 def _share(text: str, problem: Problem) -> Share:

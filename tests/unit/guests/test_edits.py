@@ -19,7 +19,10 @@ from ansible_collections.poolwright.virt.plugins.module_utils.guests.params impo
 from ansible_collections.poolwright.virt.plugins.module_utils.guests.spec import BUSES, CARD_MODELS, FEATURES, guest_options
 from ansible_collections.poolwright.virt.plugins.module_utils.guests.storage import info_of
 from ansible_collections.poolwright.virt.plugins.module_utils.guests.wish import State, Wish
+from ansible_collections.poolwright.virt.plugins.module_utils.imagebackend.options import DiskOptions
 from ansible_collections.poolwright.virt.plugins.module_utils.imagebackend.records import Backing, DiskRecord
+from ansible_collections.poolwright.virt.plugins.module_utils.storage.record import Origin, OwnDisk
+from ansible_collections.poolwright.virt.plugins.module_utils.storage.wish import Content
 
 UUID = "2f1d9d5c-6f0e-4c69-9f52-9d6e4cb5e0a1"
 FOREIGN = f"""<domain type='kvm' id='7' xmlns:qemu='http://libvirt.org/schemas/domain/qemu/1.0'>
@@ -249,17 +252,19 @@ def test_a_running_domain_that_took_all_has_nothing_to_wait_for(asked: dict[str,
 names = st.text(st.characters(exclude_categories=("Cs", "Cc")), min_size=1, max_size=20)
 disks = st.lists(
     st.builds(
-        lambda name, size, backing, made: record.OwnDisk(
-            "/d", name, DiskRecord("qcow2", "qcow2", f"/d/{name}", size, "sha256:1" if backing else "", backing), made
+        lambda name, size, backing, made, options, origin: OwnDisk(
+            "/d", name, DiskRecord("qcow2", "qcow2", f"/d/{name}", size, "sha256:1" if backing else "", backing), made, options, origin
         ),
         names, st.integers(512, 10**13), st.sampled_from([None, Backing("/i", "raw", "sha256:1")]), st.booleans(),
+        st.sampled_from([DiskOptions(), DiskOptions(full=True, cluster_size=65536), DiskOptions(conf="/c", user="u", secret="s")]),
+        st.sampled_from([Origin(), Origin("/i", "sha256:1", "qcow2"), Origin(content=Content("ephemeral", "xfs"), seed="a", digest="d")]),
     ),
     max_size=4,
 )  # fmt: skip
 
 
 @given(disks, st.dictionaries(names, text, max_size=3))
-def test_records_come_back_as_they_were_written(own: list[record.OwnDisk], values: dict[str, str]) -> None:
+def test_records_come_back_as_they_were_written(own: list[OwnDisk], values: dict[str, str]) -> None:
     written = domain()
     record.set_disks(written, own)
     record.edit_values(written, values)

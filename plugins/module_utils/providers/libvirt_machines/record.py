@@ -24,7 +24,7 @@ from ansible_collections.poolwright.virt.plugins.module_utils.providers.marks im
 NAMESPACE = "https://poolwright.virt/xmlns/machine/1"
 PREFIX = "poolwright"
 
-_MARK_KEYS = ("pool", "slot", "id", "spec_hash", "image", "created_at", "state", "lease", "lease_until", "name", "maker")
+_MARK_KEYS = ("pool", "slot", "id", "spec_hash", "image", "created_at", "state", "lease", "lease_until", "name", "maker", "snapshot")
 
 
 @dataclass(frozen=True)
