@@ -14,7 +14,6 @@ from typing import Any
 from ansible_collections.poolwright.virt.plugins.module_utils.errors import InvalidSpec
 from ansible_collections.poolwright.virt.plugins.module_utils.imagebackend.base import whole_sectors
 from ansible_collections.poolwright.virt.plugins.module_utils.imagebackend.options import DiskOptions
-from ansible_collections.poolwright.virt.plugins.module_utils.images import checksums
 from ansible_collections.poolwright.virt.plugins.module_utils.images.source import SUFFIXES, TARGETS, ImageSource
 from ansible_collections.poolwright.virt.plugins.module_utils.storage.wish import BLANK, DIRECTORY, EPHEMERAL, FILE_SYSTEMS, SWAP, TREES, Content, DiskWish
 
@@ -80,7 +79,7 @@ def parse_image(where: str, raw: Params | None, problem: Problem) -> ImageSource
     if compression is None:
         compression = next((one for one, suffix in SUFFIXES.items() if _name(bare).endswith(f".{suffix}")), "none")
     image = ImageSource(bare.source, bare.checksum, format, "" if compression == "none" else str(compression), "" if format in TARGETS else "qcow2")
-    for fault in checksums.problems(image, where):
+    for fault in image.problems(where):
         key, _colon, what = fault.partition(": ")
         problem(key, what)
     return image
