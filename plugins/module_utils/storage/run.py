@@ -42,12 +42,15 @@ def disks_with(params: Params, check_mode: bool, cancel: threading.Event, *, ask
     clock = clock or Clock()
     requests = parse_requests(params)
     deadline = Interruptible(clock, clock.monotonic() + float(params["timeout"]), cancel)
-    planner = Planner(Sources(ImageCache(str(params["cache"]), clock), deadline, fetch=not check_mode), deadline)
+    cache = ImageCache(str(params["cache"]), clock)
+    planner = Planner(Sources(cache, deadline, fetch=not check_mode), deadline)
     # A prediction need not wait for others.
     with contextlib.nullcontext() if check_mode else _locked(requests, deadline):
         plans = _plans(planner, requests)
         _refuse_held(plans, ask)
         _check_room(plans, deadline)
+        if not check_mode:
+            _tell_cache(plans, cache)
         if params.get("disks") is None:
             return _carried_out(plans[0], check_mode, deadline)
         return _several(plans, check_mode, deadline)
@@ -92,17 +95,24 @@ def _check_room(plans: Sequence[Plan], deadline: Deadline) -> None:
     for plan in plans:
         if Step.MAKE not in plan.steps:
             continue
-        amount = 0
-        if isinstance(plan.source, CachedImage) and is_seen(plan.source):
-            amount = creatable(plan.wish, plan.source, deadline).required_bytes()
+        if not isinstance(plan.source, CachedImage) or not is_seen(plan.source):
+            continue
         key = (plan.place.backend, plan.place.location)
-        needed[key] = needed.get(key, 0) + amount
-        # Asked also where nothing is needed: a group or pool that is not there is told before anything is touched.
+        needed[key] = needed.get(key, 0) + creatable(plan.wish, plan.source, deadline).required_bytes()
         free = plan.place.free_bytes(deadline)
         if needed[key] > free:
             hint = "free some space, or choose another location"
             said = f"{needed[key]} bytes are needed and {free} are free in {plan.place.location}"
             raise InsufficientResources(said, obj=plan.place.name, phase="check", hint=hint)
+
+
+def _tell_cache(plans: Sequence[Plan], cache: ImageCache) -> None:
+    """Disks are about to stand on its images: where they are, it has to know when it looks for images that nobody uses."""
+    with naming_storage_errors(cache.root, "record"):
+        for plan in plans:
+            backing = None if plan.after is None else plan.after.record.backing
+            if backing is not None and backing.path.startswith("/") and cache.contains(backing.path):
+                cache.store.note_directory(plan.place.location)
 
 
 def _several(plans: Sequence[Plan], check_mode: bool, deadline: Deadline) -> Result:
