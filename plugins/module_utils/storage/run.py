@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 import os
 import threading
+from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
@@ -91,18 +92,21 @@ def _refuse_held(plans: Sequence[Plan], ask: Callable[[], Holders]) -> None:
 
 def _check_room(plans: Sequence[Plan], deadline: Deadline) -> None:
     """Room for what images take at once; what is written later comes on top, and contents are mostly holes."""
-    needed: dict[tuple[str, str], int] = {}
+    alike: Counter[tuple[object, ...]] = Counter()
+    first: dict[tuple[object, ...], tuple[Plan, CachedImage]] = {}
     for plan in plans:
-        if Step.MAKE not in plan.steps:
-            continue
-        if not isinstance(plan.source, CachedImage) or not is_seen(plan.source):
-            continue
-        key = (plan.place.backend, plan.place.location)
-        needed[key] = needed.get(key, 0) + creatable(plan.wish, plan.source, deadline).required_bytes()
+        if Step.MAKE in plan.steps and isinstance(plan.source, CachedImage) and is_seen(plan.source):
+            kind: tuple[object, ...] = (plan.place.backend, plan.place.location, plan.source.digest, plan.wish.size, plan.place.options)
+            alike[kind] += 1
+            first.setdefault(kind, (plan, plan.source))
+    needed: dict[tuple[object, ...], int] = {}
+    for kind, (plan, source) in first.items():
+        where = kind[:2]
+        needed[where] = needed.get(where, 0) + creatable(plan.wish, source, deadline).required_bytes(alike[kind])
         free = plan.place.free_bytes(deadline)
-        if needed[key] > free:
+        if needed[where] > free:
             hint = "free some space, or choose another location"
-            said = f"{needed[key]} bytes are needed and {free} are free in {plan.place.location}"
+            said = f"{needed[where]} bytes are needed and {free} are free in {plan.place.location}"
             raise InsufficientResources(said, obj=plan.place.name, phase="check", hint=hint)
 
 
