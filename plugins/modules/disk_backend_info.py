@@ -46,7 +46,7 @@ options:
     type: str
   conf:
     description:
-      - The cluster's configuration. For V(backend=rbd).
+      - The cluster's configuration. For O(backend=rbd).
     type: path
   user:
     description:
@@ -67,7 +67,7 @@ options:
     default: 300
 requirements:
   - Python 3.9 or newer on the target host
-  - lvm2 (for V(backend=lvm)), ceph-common (for V(backend=rbd))
+  - lvm2 (for O(backend=lvm)), ceph-common (for O(backend=rbd))
 seealso:
   - module: poolwright.virt.disk_backend
 author:

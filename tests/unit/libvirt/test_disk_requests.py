@@ -13,7 +13,6 @@ from typing import Any
 
 import libvirt
 import pytest
-from ansible.module_utils.common.arg_spec import ArgumentSpecValidator
 
 from ansible_collections.poolwright.virt.plugins.module_utils.clock import InstantClock
 from ansible_collections.poolwright.virt.plugins.module_utils.errors import Busy, ConnectionFailed
@@ -21,6 +20,7 @@ from ansible_collections.poolwright.virt.plugins.module_utils.libvirt.disk_reque
 from ansible_collections.poolwright.virt.plugins.module_utils.libvirt.image_requests import keep_files
 from ansible_collections.poolwright.virt.plugins.module_utils.storage.request import module_options
 from ansible_collections.poolwright.virt.tests.unit.images.run_keep import DEFAULTS
+from ansible_collections.poolwright.virt.tests.unit.storage.filled import filled
 
 URI = "test:///default"
 MIB_IN_GB = 1 / 1024
@@ -45,9 +45,7 @@ def keeper() -> Iterator[Any]:
 
 def run(folder: Path, *, check: bool = False, uri: str = URI, **options: Any) -> dict[str, Any]:
     place = {"backend": "flat", "location": str(folder / "disks"), "name": "web-1_root", "cache": str(folder / "pool" / "images"), "uri": uri}
-    found = ArgumentSpecValidator(module_options()).validate({**place, **options})
-    assert found.error_messages == []
-    return disks_with(found.validated_parameters, check, threading.Event())
+    return disks_with(filled(module_options(), {**place, **options}), check, threading.Event())
 
 
 def test_disks_of_guests_are_known_by_whatever_they_are(keeper: Any) -> None:

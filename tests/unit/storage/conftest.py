@@ -11,11 +11,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from ansible.module_utils.common.arg_spec import ArgumentSpecValidator
 
 from ansible_collections.poolwright.virt.plugins.module_utils.storage.request import module_options
 from ansible_collections.poolwright.virt.plugins.module_utils.storage.run import disks_with
 from ansible_collections.poolwright.virt.tests.unit.images.fixtures import disk_bytes, qcow2_image, qemu, raw_image, small_disk, web
+from ansible_collections.poolwright.virt.tests.unit.storage.filled import filled
 
 __all__ = ["disk_bytes", "qcow2_image", "qemu", "raw_image", "small_disk", "web"]
 
@@ -31,9 +31,7 @@ class Runs:
     def run(self, *, check: bool = False, **options: Any) -> dict[str, Any]:
         place = {} if "disks" in options else {"backend": "flat", "location": str(self.disks), "name": "web-1_root"}
         given = {"cache": str(self.folder / "images"), "timeout": 60, **place, **options}
-        found = ArgumentSpecValidator(module_options()).validate(given)
-        assert found.error_messages == []
-        return disks_with(found.validated_parameters, check, self.cancel)
+        return disks_with(filled(module_options(), given), check, self.cancel)
 
 
 @pytest.fixture
