@@ -35,10 +35,10 @@ from ansible_collections.poolwright.virt.plugins.module_utils.images.scratch imp
 from ansible_collections.poolwright.virt.plugins.module_utils.images.sparse import naming_storage_errors
 from ansible_collections.poolwright.virt.plugins.module_utils.libvirt.host import Host
 from ansible_collections.poolwright.virt.plugins.module_utils.libvirt.kvm_probe import kvm_works
+from ansible_collections.poolwright.virt.plugins.module_utils.libvirt.layout import Layout, default_location
 from ansible_collections.poolwright.virt.plugins.module_utils.libvirt.session import remote_name
 from ansible_collections.poolwright.virt.plugins.module_utils.libvirt.virt_type import choose_platform
 from ansible_collections.poolwright.virt.plugins.module_utils.locks import FileLock
-from ansible_collections.poolwright.virt.plugins.module_utils.providers.libvirt_machines.layout import Layout, default_location
 from ansible_collections.poolwright.virt.plugins.module_utils.stats import Stats
 
 Params = Mapping[str, Any]
@@ -123,18 +123,13 @@ def site_of(host: Host, params: Params, clock: Clock) -> Site:
     virt_type = str(params["virt_type"])
 
     def lock(name: str, deadline: Deadline) -> AbstractContextManager[object]:
-        path = os.path.join(layout.locks, f"guest-{_file_name(name)}.lock")
+        path = layout.guest_lock(name)
         with naming_storage_errors(path, "lock"):
             make_directories(layout.locks)
         return FileLock(path, clock, deadline)
 
     platform = functools.cache(lambda: choose_platform(host, virt_type, kvm_works))
     return Site(host, ImageCache(layout.images, clock), clock, platform, lock, AddressBook(host))
-
-
-def _file_name(name: str) -> str:
-    """Names may hold what a file's should not; none becomes another's."""
-    return "".join(letter if letter.isalnum() or letter in "-_" else f"%{ord(letter):x}" for letter in name)
 
 
 def _refuse_other_machine(host: Host, wish: Wish) -> None:

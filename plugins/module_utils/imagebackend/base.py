@@ -84,6 +84,10 @@ class Image(ABC):
     def bytes_from_image(self, image: CachedImage, size: int | None) -> int:
         """Room that ``create_from_image`` takes at once, in bytes, at most; the guest's writes come on top."""
 
+    def bytes_of_several(self, image: CachedImage, size: int | None, count: int) -> int:
+        """The same for ``count`` disks of one image at this location; what they share is counted once."""
+        return count * self.bytes_from_image(image, size)
+
     @abstractmethod
     def bytes_from_func(self, size: int) -> int:
         """Room that ``create_from_func`` and ``create_from_stream`` take at once, in bytes, at most."""

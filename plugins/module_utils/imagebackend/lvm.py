@@ -80,6 +80,10 @@ class Lvm(Image):
     def bytes_from_image(self, image: CachedImage, size: int | None) -> int:
         return image.allocated if self._group.pool else _whole_extents(disk_size(image, size, self._path))
 
+    def bytes_of_several(self, image: CachedImage, size: int | None, count: int) -> int:
+        shared = self._group.pool and not self.options.full
+        return self.bytes_from_image(image, size) * (min(count, 1) if shared else count)
+
     def bytes_from_func(self, size: int) -> int:
         return _whole_extents(size)
 

@@ -75,6 +75,9 @@ class Rbd(Image):
         # Of several disks of one image only the first pays for the base; which one that is is not known beforehand.
         return image.allocated
 
+    def bytes_of_several(self, image: CachedImage, size: int | None, count: int) -> int:
+        return self.bytes_from_image(image, size) * (count if self.options.full else min(count, 1))
+
     def bytes_from_func(self, size: int) -> int:
         return whole_sectors(size)
 

@@ -76,9 +76,7 @@ class Plan:
         """Actions that remove a machine somebody may be using, or what is on it; what never was finished or is half gone does not count."""
         judged = dict(self.assessments)
         return tuple(
-            action
-            for action in self.actions
-            if action.kind in (Kind.DESTROY, Kind.REPLACE, Kind.RESET) and judged[action.name].condition not in _UNFINISHED
+            action for action in self.actions if action.kind in (Kind.DESTROY, Kind.REPLACE, Kind.RESET) and judged[action.name].condition not in _UNFINISHED
         )
 
 
@@ -124,7 +122,7 @@ def _mend(spec: PoolSpec, seen: Observed, judgement: Assessment, now: float) -> 
     elif condition in (Condition.HALF_MADE, Condition.REMOVING):
         kind = Kind.REPLACE
     elif condition is Condition.EXPIRED or (condition is Condition.RESETTING and not (seen.elsewhere and still_made(mark, now))):
-        kind = _renew(spec, mark, condition)
+        kind = _renew(spec, seen, mark)
     elif condition is Condition.BOOTING:
         kind = Kind.REPLACE if seen.machine.power is Power.RUNNING and _to_be_rebuilt(spec, mark) else Kind.WAIT
     elif condition in UNHEALTHY:
@@ -139,15 +137,15 @@ def _to_be_rebuilt(spec: PoolSpec, mark: Mark) -> bool:
     return spec.on_outdated is OnOutdated.REPLACE and is_outdated(spec, mark.spec_hash)
 
 
-def _renew(spec: PoolSpec, mark: Mark, condition: Condition) -> Kind:
+def _renew(spec: PoolSpec, seen: Observed, mark: Mark) -> Kind:
     """How a machine becomes as it was made: by its snapshot where that is wanted, is there and leads to what the pool is now."""
-    there = bool(mark.snapshot) and condition is not Condition.BROKEN and not is_outdated(spec, mark.spec_hash)
+    there = bool(mark.snapshot) and not seen.machine.broken and not is_outdated(spec, mark.spec_hash)
     return Kind.RESET if spec.reset is Reset.SNAPSHOT and there else Kind.REPLACE
 
 
 def _heal(spec: PoolSpec, seen: Observed, mark: Mark, condition: Condition) -> Kind | None:
     if spec.on_unhealthy is OnUnhealthy.REPLACE:
-        return _renew(spec, mark, condition)
+        return _renew(spec, seen, mark)
     # Starting mends neither a lost disk nor a machine that runs though it should be off.
     startable = condition is not Condition.BROKEN and spec.machine.power_on and seen.machine.power is not Power.UNKNOWN
     return Kind.START if spec.on_unhealthy is OnUnhealthy.START and startable else None

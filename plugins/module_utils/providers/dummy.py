@@ -181,8 +181,9 @@ class DummyProvider(Provider):
             if decision.fault is FaultKind.HALF_MADE:
                 raise OperationFailed("the hypervisor failed half-way (simulated)", obj=vm, phase="create")
             self.stats.call("insert_disk")
-            if not self.store.add_disk(vm, spec.disk.size_gb or 1.0, same, ROOT_DISK):
-                _gone(vm, "create")
+            for number, disk in enumerate((spec.disk, *spec.disks)):
+                if not self.store.add_disk(vm, disk.size_gb or 1.0, same, f"disk{number}" if number else ROOT_DISK):
+                    _gone(vm, "create")
             if mark.snapshot:
                 self.stats.call("insert_snapshot")
                 if not self.store.add_snapshot(vm, mark.snapshot, same):

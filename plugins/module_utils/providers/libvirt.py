@@ -9,8 +9,10 @@ from __future__ import annotations
 import os
 import socket
 import threading
+import xml.etree.ElementTree as ET
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, ExitStack, contextmanager
+from dataclasses import replace
 
 from ansible_collections.poolwright.virt.plugins.module_utils.clock import Clock, Deadline
 from ansible_collections.poolwright.virt.plugins.module_utils.errors import (
@@ -23,23 +25,22 @@ from ansible_collections.poolwright.virt.plugins.module_utils.errors import (
     NotFound,
     NotOurs,
     VirtError,
-    telling_where,
 )
 from ansible_collections.poolwright.virt.plugins.module_utils.imagebackend.registry import BACKENDS
-from ansible_collections.poolwright.virt.plugins.module_utils.images.cache import CachedImage, ImageCache
+from ansible_collections.poolwright.virt.plugins.module_utils.images.cache import ImageCache
 from ansible_collections.poolwright.virt.plugins.module_utils.images.scratch import make_directories
 from ansible_collections.poolwright.virt.plugins.module_utils.images.sparse import naming_storage_errors
 from ansible_collections.poolwright.virt.plugins.module_utils.libvirt.domain_xml import Platform
 from ansible_collections.poolwright.virt.plugins.module_utils.libvirt.guest import Guest
 from ansible_collections.poolwright.virt.plugins.module_utils.libvirt.host import Host
 from ansible_collections.poolwright.virt.plugins.module_utils.libvirt.kvm_probe import kvm_works
+from ansible_collections.poolwright.virt.plugins.module_utils.libvirt.layout import Layout, default_location
 from ansible_collections.poolwright.virt.plugins.module_utils.libvirt.session import MUTATING, remote_name
 from ansible_collections.poolwright.virt.plugins.module_utils.libvirt.virt_type import VIRT_TYPES, choose_platform
 from ansible_collections.poolwright.virt.plugins.module_utils.locks import FileLock, sweep_locks
 from ansible_collections.poolwright.virt.plugins.module_utils.providers.base import Provider
-from ansible_collections.poolwright.virt.plugins.module_utils.providers.libvirt_machines import create, preflight, remove
+from ansible_collections.poolwright.virt.plugins.module_utils.providers.libvirt_machines import create, preflight, preflight_disks, prepare, remove, storage
 from ansible_collections.poolwright.virt.plugins.module_utils.providers.libvirt_machines.addresses import Addresses
-from ansible_collections.poolwright.virt.plugins.module_utils.providers.libvirt_machines.layout import Layout, default_location
 from ansible_collections.poolwright.virt.plugins.module_utils.providers.libvirt_machines.observe import (
     Missing,
     SeenMachine,
@@ -65,10 +66,12 @@ from ansible_collections.poolwright.virt.plugins.module_utils.stats import Stats
 
 __all__ = ["CAPABILITIES", "MUTATING", "LibvirtProvider"]
 
-CAPABILITIES = Capabilities(checks=frozenset(Check), backends=frozenset(BACKENDS), seed=True)
+CAPABILITIES = Capabilities(checks=frozenset(Check), backends=frozenset(BACKENDS), disks=True, snapshots=True, seed=True)
 
 # A mark is read, compared and written within milliseconds; whoever holds its lock for longer is removing the machine.
 _MARK_SECONDS = 120.0
+# What the disks of one machine may take, where their backend copies them.
+_STORAGE_SECONDS = 3600.0
 
 
 class LibvirtProvider(Provider):
@@ -105,13 +108,14 @@ class LibvirtProvider(Provider):
         self._lock = threading.RLock()
         self._local = False
         self._platform: Platform | None = None
-        self._images: dict[str, CachedImage] = {}
+        self._sources: dict[str, tuple[create.Source, ...]] = {}
         self._promised_mb: dict[str, int] = {}
-        # By machine id. What readiness needs of a record never changes, so it asks for each machine once.
+        # By machine id. What readiness needs of a record only we change, so it asks for each machine once.
         self._records: dict[str, MachineRecord] = {}
 
     def capabilities(self) -> Capabilities:
-        return CAPABILITIES
+        # libvirt's test driver plugs nothing.
+        return replace(CAPABILITIES, disks=not self._unchecked_host.uri.startswith("test:"))
 
     @contextmanager
     def _exclusive(self, pools: Sequence[str], deadline: Deadline) -> Iterator[None]:
@@ -187,7 +191,7 @@ class LibvirtProvider(Provider):
         template = self.pool(pool)
         spec = template.machine
         preflight.check_host(self._host, self.layout, template, self._new_platform().virt_type)
-        preflight.check_image(self._cache, self.layout, template, making, deadline)
+        preflight_disks.check_disks(self._cache, self.layout, template, making, deadline)
         with self._lock:
             promised = sum(wanted for other, wanted in self._promised_mb.items() if other != pool)
             preflight.check_memory(self._host.memory().available, spec.memory_mb, making, promised, pool)
@@ -195,21 +199,18 @@ class LibvirtProvider(Provider):
 
     def prepare(self, pool: str, deadline: Deadline) -> None:
         template = self.pool(pool)
-        source = template.machine.image
-        if source is None:
+        if template.machine.image is None:
             raise InvalidSpec([f"pool {pool!r}: image: machines are to be made, so it is needed"])
         self._new_platform()
-        with telling_where("image"), naming_storage_errors(self.layout.location, "prepare"):
-            image = self._cache.ensure(source, deadline)
-        preflight.check_fits(template.machine.disk, image.virtual_size, source, pool)
+        sources = prepare.sources(self._cache, self.layout, template, deadline)
         with self._lock:
-            self._images[pool] = image
+            self._sources[pool] = sources
 
     def create_vm(self, pool: str, vm: str, mark: Mark, deadline: Deadline) -> Machine:
         template = self.pool(pool)
         deadline.check("the machine's making", obj=vm, phase="create")
-        site = create.Site(self.layout, self._new_platform(), self._host.capabilities().uuid, self._image(template))
-        plan = create.plan_machine(template, vm, mark, site, Addresses(self._host).newest_lease)
+        site = create.Site(self.layout, self._new_platform(), self._host.capabilities().uuid, self._prepared(template))
+        plan = create.plan_machine(template, vm, mark, site, Addresses(self._host).newest_lease, deadline)
         guest = create.define(self._host, plan)
         with naming_storage_errors(plan.record.directory, "create"):
             create.make_files(plan, deadline)
@@ -222,8 +223,8 @@ class LibvirtProvider(Provider):
             self._promised_mb[pool] = max(0, self._promised_mb.get(pool, 0) - template.machine.memory_mb)
         return Machine(vm, power, mark, self._host.hostname())
 
-    def _image(self, template: PoolTemplate) -> CachedImage:
-        found = self._images.get(template.name)
+    def _prepared(self, template: PoolTemplate) -> tuple[create.Source, ...]:
+        found = self._sources.get(template.name)
         if found is None:
             raise NotFound("the pool's image was not prepared", obj=template.name, phase="create", hint="call prepare first")
         return found
@@ -263,12 +264,7 @@ class LibvirtProvider(Provider):
             self.warnings += remove.remove_orphans(self._host, self.layout, self.pool(pool).name)
 
     def start_vm(self, pool: str, vm: str) -> None:
-        self.pool(pool)
-        seen = self._find(vm)
-        if seen is None:
-            raise NotFound("there is no machine of this name", obj=vm, phase="start")
-        if seen.mark is None or seen.mark.pool != pool:
-            raise NotOurs("it carries no mark of this pool", obj=vm, phase="start")
+        seen = self._own(pool, vm, "start")
         if seen.power is Power.RUNNING:
             seen.guest.reset()
         elif seen.power is Power.PAUSED:
@@ -279,12 +275,7 @@ class LibvirtProvider(Provider):
             seen.guest.start()
 
     def stop_vm(self, pool: str, vm: str) -> bool:
-        self.pool(pool)
-        seen = self._find(vm)
-        if seen is None:
-            raise NotFound("there is no machine of this name", obj=vm, phase="stop")
-        if seen.mark is None or seen.mark.pool != pool:
-            raise NotOurs("it carries no mark of this pool", obj=vm, phase="stop")
+        seen = self._own(pool, vm, "stop")
         return seen.power is not Power.OFF and seen.guest.destroy()
 
     def set_mark(self, pool: str, vm: str, mark: Mark, expected: Mark) -> None:
@@ -297,6 +288,50 @@ class LibvirtProvider(Provider):
             if element is None or record is None or record.mark != expected:
                 raise MarkChanged("its mark is no longer the expected one", obj=vm, phase="mark")
             guest.set_metadata(with_mark(element, mark), NAMESPACE, PREFIX)
+
+    def _own(self, pool: str, vm: str, phase: str) -> SeenMachine:
+        self.pool(pool)
+        seen = self._find(vm)
+        if seen is None:
+            raise NotFound("there is no machine of this name", obj=vm, phase=phase)
+        if seen.mark is None or seen.mark.pool != pool:
+            raise NotOurs("it carries no mark of this pool", obj=vm, phase=phase)
+        return seen
+
+    # -- disks and snapshots
+
+    @contextmanager
+    def _changing(self, pool: str, vm: str, phase: str) -> Iterator[tuple[Guest, ET.Element, MachineRecord]]:
+        """A machine of the pool, held for as long as its storage is changed."""
+        with self._machine_lock(vm):
+            guest = self._own(pool, vm, phase).guest
+            element, record = read_own(guest)
+            if element is None or record is None:
+                raise NotOurs("it carries no mark of this pool", obj=vm, phase=phase)
+            with naming_storage_errors(record.directory, phase):
+                yield guest, element, record
+
+    def create_disk(self, pool: str, vm: str, size_gb: float) -> None:
+        if not self.capabilities().disks:
+            super().create_disk(pool, vm, size_gb)
+        with self._changing(pool, vm, "disk") as (guest, element, record):
+            self._remember(storage.add_disk(self._host, guest, element, record, int(size_gb * create.GIB), self._storage_deadline()))
+
+    def create_snapshot(self, pool: str, vm: str, snapshot: str) -> None:
+        with self._changing(pool, vm, "snapshot") as (guest, _element, record):
+            storage.take_snapshot(guest, record, snapshot, self._storage_deadline())
+
+    def revert_snapshot(self, pool: str, vm: str, snapshot: str) -> None:
+        with self._changing(pool, vm, "revert") as (guest, element, record):
+            newest = Addresses(self._host).newest_lease
+            self._remember(storage.go_back(self._host, guest, element, record, snapshot, newest, self._storage_deadline()))
+
+    def _storage_deadline(self) -> Deadline:
+        return Deadline.after(self.clock, _STORAGE_SECONDS)
+
+    def _remember(self, record: MachineRecord) -> None:
+        with self._lock:
+            self._records[record.mark.id] = record
 
     # -- readiness
 

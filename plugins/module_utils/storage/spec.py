@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from ansible_collections.poolwright.virt.plugins.module_utils.imagebackend.registry import BACKENDS
+from ansible_collections.poolwright.virt.plugins.module_utils.imagebackend.options import BACKEND_NAMES
 from ansible_collections.poolwright.virt.plugins.module_utils.images.source import FORMATS, SUFFIXES
 
 Spec = dict[str, Any]
@@ -20,7 +20,7 @@ def disk_options() -> Spec:
 
 
 def place_options() -> Spec:
-    return {"backend": {"type": "str", "choices": sorted(BACKENDS)}, "location": {"type": "str"}, "name": {"type": "str"}}
+    return {"backend": {"type": "str", "choices": list(BACKEND_NAMES)}, "location": {"type": "str"}, "name": {"type": "str"}}
 
 
 def source_options() -> Spec:

@@ -24,6 +24,7 @@ from ansible_collections.poolwright.virt.plugins.module_utils.images.source impo
 from ansible_collections.poolwright.virt.plugins.module_utils.libvirt.guest import Guest
 from ansible_collections.poolwright.virt.plugins.module_utils.providers.base import Provider
 from ansible_collections.poolwright.virt.plugins.module_utils.providers.libvirt import CAPABILITIES, MUTATING, LibvirtProvider
+from ansible_collections.poolwright.virt.plugins.module_utils.providers.libvirt_machines.leftover import RECORD_NAME
 from ansible_collections.poolwright.virt.plugins.module_utils.providers.marks import Mark
 from ansible_collections.poolwright.virt.plugins.module_utils.providers.types import MachineSpec, NetworkSpec, PoolTemplate
 from ansible_collections.poolwright.virt.plugins.module_utils.stats import Stats
@@ -93,12 +94,16 @@ class LibvirtLab(Lab):
         return repr((domain.UUIDString(), domain.state(), xml, there))
 
     def leftovers(self) -> list[str]:
-        """Files below ``machines`` that no domain names, directories without files, and anything temporary."""
+        """Files below ``machines`` that no domain names, directories without files, and anything temporary.
+
+        A snapshot goes with its disk, and the copy of a machine's record with its directory.
+        """
         xml = "".join(domain.XMLDesc() for domain in self.connection.listAllDomains())
         found = []
         for path in sorted(self.location.rglob("*")):
             in_machines = path.relative_to(self.location).parts[0] == "machines" and path.name != "machines"
-            if path.suffix in NAMED_SUFFIXES or (in_machines and str(path) not in xml):
+            owner = path.parent if path.name == RECORD_NAME else path.with_name(path.name.partition("@")[0])
+            if path.suffix in NAMED_SUFFIXES or (in_machines and str(owner) not in xml):
                 found.append(str(path))
         return found
 
