@@ -317,6 +317,13 @@ class Host:
             found.update({name: NetworkState(name, active) for name in names})
         return found
 
+    def interfaces(self) -> frozenset[str]:
+        """The names of the host's own cards and bridges.
+
+        :raises Unsupported: the driver does not know of them.
+        """
+        return self._session.call("virConnectListAllInterfaces", lambda conn: frozenset(one.name() for one in conn.listAllInterfaces(0)), phase="check")
+
     def leases(self, network: str) -> tuple[DhcpLease, ...]:
         """The DHCP leases of a network, in one call; none for drivers and networks that do not keep any.
 
