@@ -14,6 +14,7 @@ from pathlib import Path
 
 import libvirt
 
+from ansible_collections.poolwright.virt.plugins.module_utils.clock import Clock
 from ansible_collections.poolwright.virt.plugins.module_utils.providers.libvirt import CAPABILITIES
 from ansible_collections.poolwright.virt.tests.contract.labs.base import LabFailed
 from ansible_collections.poolwright.virt.tests.contract.labs.libvirt_base import ROOT, LibvirtLab
@@ -44,6 +45,13 @@ class LibvirtPairLab(LibvirtLab):
 
     def other_host(self, host: str) -> str:
         return next(iter(PEERS))
+
+    def address(self) -> str:
+        return str(self.folder)
+
+    @classmethod
+    def attach(cls, address: str) -> LibvirtPairLab:
+        return cls(Path(address), Clock())
 
     def cleanup(self) -> None:
         super().cleanup()
