@@ -14,7 +14,7 @@ from ansible_collections.poolwright.virt.plugins.module_utils.clock import Deadl
 from ansible_collections.poolwright.virt.plugins.module_utils.errors import NotFound, OperationFailed, TransferFailed
 from ansible_collections.poolwright.virt.plugins.module_utils.imagebackend.registry import disk_image
 from ansible_collections.poolwright.virt.plugins.module_utils.images import qemu_img
-from ansible_collections.poolwright.virt.plugins.module_utils.images.scratch import scratch_directory
+from ansible_collections.poolwright.virt.plugins.module_utils.images.scratch import scratch_directory, sweep
 from ansible_collections.poolwright.virt.plugins.module_utils.images.sparse import naming_storage_errors
 from ansible_collections.poolwright.virt.plugins.module_utils.libvirt.host import Host
 from ansible_collections.poolwright.virt.plugins.module_utils.migration.plan import CONVERTED, DiskMove
@@ -43,8 +43,11 @@ def send(source: Host, target: Host, move: DiskMove, deadline: Deadline) -> Sent
         hint = "run this on the host that the guest is on"
         raise NotFound(f"{path} is not on the host that this runs on", obj=move.disk.device, phase="send", hint=hint)
     parent, name = os.path.split(path)
+    stem = f"{name}.moving"
     # Beside the disk, where there is as much room as it takes itself.
-    with naming_storage_errors(path, "convert"), scratch_directory(parent, f"{name}.moving") as scratch:
+    with naming_storage_errors(path, "convert"):
+        sweep(parent, stem)
+    with naming_storage_errors(path, "convert"), scratch_directory(parent, stem) as scratch:
         contents = os.path.join(scratch, "contents")
         qemu_img.convert(path, move.disk.format, contents, "raw", deadline)
         seen = _digest(contents, deadline)

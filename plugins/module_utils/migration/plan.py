@@ -41,6 +41,7 @@ class DiskMove:
 class Plan:
     """How a guest moves.
 
+    :ivar nvram: its firmware's variables are a file that the target has not got; QEMU itself takes it along as the guest runs.
     :ivar whole: disks are copied with all that they stand on.
     :ivar proved: disks were seen to be the same on both hosts, whatever libvirt thinks of their storage.
     """
@@ -72,7 +73,7 @@ def plan(guest: GuestFacts, source: HostFacts, target: HostFacts, wish: Wish) ->
         problems.append("storage: copy was asked for, and there is no disk to copy: all are shared; use storage: auto or shared")
     if copying and live and wish.tuning.transport == "ssh":
         problems.append("transport: disks cannot be copied through libvirt's own connection while the guest runs; use tls, or mode: cold")
-    nvram = bool(guest.nvram) and not live and target.there.get(guest.nvram) is not There.SHARED
+    nvram = bool(guest.nvram) and target.there.get(guest.nvram) is not There.SHARED
     if nvram and target.there.get(guest.nvram) is There.OTHER:
         problems.append(f"the target has another file {guest.nvram} already; remove it there")
     if problems:
@@ -117,7 +118,7 @@ def _problems(move: DiskMove, target: HostFacts, source: HostFacts, wish: Wish, 
     if move.how == CONVERTED:
         if disk.kind != "file" or not disk.written:
             yield f"{where}: only a disk that is a file and is written can be put elsewhere"
-        if move.path != disk.path and target.there.get(move.path, There.ABSENT) is not There.ABSENT:
+        if target.there.get(move.path, There.ABSENT) is not There.ABSENT:
             yield f"{where}: the target has a file {move.path} already; choose another name, or remove it there"
         return
     if disk.kind == "network" and disk.protocol == "rbd":

@@ -80,7 +80,7 @@ class MigrationRun:
                 return self._foreseen_mending(note, here, there)
             here, there = self._mend(note, here, there)
             if here.guest is None and there.guest is not None:
-                return Account(wish.name, there.guest.uuid, source.hostname(), target.hostname(), "none", there.side.state, changed=True)
+                return Account(wish.name, there.guest.uuid, source.hostname(), target.hostname(), note.kind, there.side.state, changed=True)
         if here.guest is None or (there.guest is not None and not here.side.active and not wish.undefine_source and here.guest.uuid == there.guest.uuid):
             return self._unchanged(there)
         if here.side.job:
@@ -105,7 +105,7 @@ class MigrationRun:
         if there.guest is None:
             hint = f"correct its name; it is neither there nor on {target.hostname()}"
             raise NotFound(f"there is no such guest on {source.hostname()}", obj=name, phase="look up", hint=hint)
-        return Account(name, there.guest.uuid, source.hostname(), target.hostname(), "none", there.side.state)
+        return Account(name, there.guest.uuid, source.hostname(), target.hostname(), "none", there.side.state, changed=bool(self._recovered))
 
     def _survey(self, guest: Guest, state: str) -> tuple[GuestFacts, HostFacts, HostFacts]:
         site = self._site

@@ -61,8 +61,8 @@ def watch(points: Points) -> None:
         threading.Thread(target=later, daemon=True).start()
         migrate(guest, uri, flags, params)
 
-    Session.call = watched  # type: ignore[method-assign]
-    Guest.migrate = moved  # type: ignore[method-assign]
+    Session.call = watched  # type: ignore[assignment,method-assign]
+    Guest.migrate = moved  # type: ignore[assignment,method-assign]
 
 
 def main(work: str, point: int, params: dict[str, Any]) -> None:
