@@ -21,7 +21,7 @@ from ansible_collections.poolwright.virt.plugins.module_utils.imagebackend.rbd i
 from ansible_collections.poolwright.virt.plugins.module_utils.storage.record import OwnDisk
 from ansible_collections.poolwright.virt.tests.contract.imagebackend.labs.rbd import RbdLab
 from ansible_collections.poolwright.virt.tests.contract.labs.own_libvirtd import NETWORK
-from ansible_collections.poolwright.virt.tests.integration.libvirt.conftest import TINY, banner
+from ansible_collections.poolwright.virt.tests.integration.libvirt.conftest import TINY
 from ansible_collections.poolwright.virt.tests.integration.libvirt.guests.conftest import NAME, Lab
 
 BACKENDS = ["flat", "qcow2", "rbd", "ploop"]
@@ -74,10 +74,8 @@ def own_disks(lab: Lab) -> dict[str, OwnDisk]:
 def write(lab: Lab, target: int, pattern: int) -> None:
     """By the guest's own QEMU, through the driver of its disk."""
     assert lab.daemon is not None
-    said = lab.daemon.virsh(
-        "qemu-monitor-command", NAME, "--hmp", f'qemu-io -d /machine/peripheral/virtio-disk{target}/virtio-backend "write -P {pattern} {AT} 64k"'
-    )
-    assert "wrote 65536" in said, said
+    device = f"/machine/peripheral/virtio-disk{target}/virtio-backend"
+    assert lab.daemon.virsh("qemu-monitor-command", NAME, "--hmp", f'qemu-io -d {device} "write -P {pattern} {AT} 64k"') == ""
 
 
 def read(own: OwnDisk, folder: Path) -> bytes:
@@ -93,7 +91,7 @@ def test_a_guest_boots_from_it_and_answers(lab: Lab, place: dict[str, Any]) -> N
     predicted = lab.run(check=True, **wanted)
     made = lab.booted(**wanted)
     # The name is from the seed, so both disks were read.
-    assert banner(made["addresses"][0]) == f"SSH-2.0-tiny_from-{place['backend']}"
+    assert lab.answer(made) == f"SSH-2.0-tiny_from-{place['backend']}"
     assert [one["source"] for one in predicted["disks"]] == [one["source"] for one in made["disks"]]
     assert {one["backend"] for one in made["disks"]} == {place["backend"]}
     write(lab, 0, 0x5A)
@@ -109,7 +107,7 @@ def test_a_guest_boots_from_it_and_answers(lab: Lab, place: dict[str, Any]) -> N
     assert read(own["root"], lab.folder)[AT : AT + 65536] == b"\x5a" * 65536
 
     again = lab.booted(**wanted)
-    assert banner(again["addresses"][0]) == f"SSH-2.0-tiny_from-{place['backend']}"
+    assert lab.answer(again) == f"SSH-2.0-tiny_from-{place['backend']}"
     removed = lab.run(state="absent")
     assert len(removed["removed"]) == 3
     assert not any(one.place().exists(Deadline.after(Clock(), 60)) for one in own.values())
@@ -120,12 +118,12 @@ def test_a_disk_on_it_is_plugged_in_grown_and_unplugged_while_the_guest_runs(lab
     root, _seed, data = disks(place, lab.folder / "seed")
     lab.booted(disks=[root])
     plugged = lab.run(disks=[root, {**data, "bus": "virtio"}])
-    assert (plugged["actions"][-1], plugged["pending_restart"], plugged["warnings"]) == ("plug disks[vdb]", [], [])
+    assert ("plug disks[vdb]" in plugged["actions"], plugged["pending_restart"], plugged["warnings"]) == (True, [], [])
     if place["backend"] != "ploop":
         grown = lab.run(disks=[root, {**data, "size_gb": 0.03}])
         assert grown["actions"][0].startswith("grow the disk") and grown["disks"][1]["size"] == 32212480
         assert lab.run(disks=[root, {**data, "size_gb": 0.03}])["changed"] is False
     unplugged = lab.run(disks=[root], unplug_timeout=60)
-    assert (unplugged["actions"][-1], unplugged["pending_restart"]) == ("unplug disks[vdb]", [])
+    assert ("unplug disks[vdb]" in unplugged["actions"], unplugged["pending_restart"]) == (True, [])
     # What was on it stays: the magic number of its file system.
     assert read(own_disks(lab)["data"], lab.folder)[1080:1082] == b"\x53\xef"

@@ -17,7 +17,7 @@ import pytest
 from ansible_collections.poolwright.virt.plugins.module_utils.errors import InvalidSpec, NotFound
 from ansible_collections.poolwright.virt.tests.contract.imagebackend.labs.rbd import RbdLab
 from ansible_collections.poolwright.virt.tests.contract.labs.own_libvirtd import NETWORK
-from ansible_collections.poolwright.virt.tests.integration.libvirt.conftest import TINY, banner
+from ansible_collections.poolwright.virt.tests.integration.libvirt.conftest import TINY
 from ansible_collections.poolwright.virt.tests.integration.libvirt.guests.conftest import NAME, Lab
 from ansible_collections.poolwright.virt.tests.integration.libvirt.guests.test_backends import forget_bases
 from ansible_collections.poolwright.virt.tests.integration.libvirt.guests.test_killed import run_until
@@ -55,7 +55,7 @@ def test_the_secret_is_made_with_the_guest_and_the_guest_boots_with_it(lab: Lab,
     predicted = lab.run(check=True, **wanted)
     assert secrets(lab) == []
     made = lab.booted(**wanted)
-    assert banner(made["addresses"][0]).startswith("SSH-2.0-tiny_")
+    assert lab.answer(made).startswith("SSH-2.0-tiny_")
     (uuid,) = secrets(lab)
     assert uuid in lab.xml() and uuid in predicted["diff"]["after"]
     assert predicted["actions"][0].startswith("make the secret client.admin at ")

@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 
 from ansible_collections.poolwright.virt.tests.contract.labs.own_libvirtd import NETWORK
-from ansible_collections.poolwright.virt.tests.integration.libvirt.conftest import TINY, banner
+from ansible_collections.poolwright.virt.tests.integration.libvirt.conftest import TINY
 from ansible_collections.poolwright.virt.tests.integration.libvirt.guests.conftest import NAME, Lab
 
 SHIM = Path("/usr/lib/shim/shimx64.efi.signed")
@@ -76,7 +76,7 @@ def said_within(lab: Lab, words: str, seconds: int = 120) -> str:
 def test_a_signed_guest_boots_with_secure_boot_and_a_tpm(lab: Lab, signed: Path) -> None:
     wanted = guest(lab, signed, secure_boot=True, tpm={"model": "tpm-crb"})
     made = lab.booted(**wanted)
-    assert banner(made["addresses"][0]).startswith("SSH-2.0-tiny_")
+    assert lab.answer(made).startswith("SSH-2.0-tiny_")
     text = (lab.folder / "serial.log").read_text(errors="replace")
     assert "secureboot: Secure boot enabled" in text
     assert "efi: " in text and "TPMEventLog=" in text
