@@ -60,6 +60,10 @@ class Plan:
     def changed(self) -> bool:
         return bool(self.steps)
 
+    def there(self) -> Image:
+        """The disk that is there, with what it was made with: it grows as it began, and goes as it was asked for then."""
+        return self.place if self.before is None else replace(self.before, options=renewed(self.before.options, self.place.options)).place()
+
 
 class Planner:
     """:raises VirtError: from ``plan``; a disk cannot be as it is asked for, and nothing was touched but the image cache."""

@@ -151,7 +151,7 @@ def _take(plan: Plan, step: Step, own: OwnDisk | None, deadline: Deadline) -> Ow
     place = plan.place
     if step in (Step.REMOVE, Step.FORGET):
         # Where there is no disk, what a killed run left of it.
-        place.remove(deadline)
+        plan.there().remove(deadline)
         if step is Step.FORGET:
             ledger.forget(place, deadline)
     elif own is not None and step is Step.MAKE:
@@ -159,7 +159,7 @@ def _take(plan: Plan, step: Step, own: OwnDisk | None, deadline: Deadline) -> Ow
     elif own is not None and plan.before is not None:
         if step is Step.GROW:
             # Before the record says so: a disk that is larger than recorded is grown again, which changes nothing.
-            own = replace(own, record=place.resize(plan.before.record, own.record.size, deadline))
+            own = replace(own, record=plan.there().resize(plan.before.record, own.record.size, deadline))
         ledger.write(place, own, deadline)
     return own
 

@@ -10,6 +10,7 @@ import gzip
 import hashlib
 import json
 import shutil
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +24,8 @@ from ansible_collections.poolwright.virt.plugins.module_utils.errors import (
     NotFound,
     OperationFailed,
 )
+from ansible_collections.poolwright.virt.plugins.module_utils.imagebackend.options import DiskOptions
+from ansible_collections.poolwright.virt.plugins.module_utils.storage.wish import renewed
 from ansible_collections.poolwright.virt.tests.unit.images.fixtures import Page, WebServer
 from ansible_collections.poolwright.virt.tests.unit.storage.conftest import Runs
 
@@ -192,3 +195,16 @@ def test_an_image_that_is_not_what_it_is_said_to_be_is_refused_by_the_prediction
         with pytest.raises(ImageRefused, match="smaller than the image's"):
             runs.run(check=check, image={"source": str(qcow2_image)}, size_gb=MIB_IN_GB)
     assert not runs.disks.exists()
+
+
+def test_a_disk_grows_with_the_options_that_it_was_made_with(runs: Runs) -> None:
+    runs.run(content="blank", size_gb=MIB_IN_GB, preallocation="falloc")
+    grown = runs.run(size_gb=4 * MIB_IN_GB)
+    assert grown["size"] >= 4 * 1024**2
+    assert grown["recorded"]["options"] == {"preallocation": "falloc"}
+
+
+def test_what_is_not_said_about_the_way_to_a_disk_stays() -> None:
+    made = DiskOptions(full=True, clear="zero", conf="/a", user="u")
+    assert renewed(made, DiskOptions()) == made
+    assert renewed(made, DiskOptions(conf="/b", cluster_size=65536)) == replace(made, conf="/b")
