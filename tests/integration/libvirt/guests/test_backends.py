@@ -108,6 +108,8 @@ def test_a_guest_boots_from_it_and_answers(lab: Lab, place: dict[str, Any]) -> N
 
     again = lab.booted(**wanted)
     assert lab.answer(again) == f"SSH-2.0-tiny_from-{place['backend']}"
+    # Its plug pulled, it starts again.
+    assert lab.run(state="rebooted", force=True, shutdown_timeout=0)["state"] == "running"
     removed = lab.run(state="absent")
     assert len(removed["removed"]) == 3
     assert not any(one.place().exists(Deadline.after(Clock(), 60)) for one in own.values())
