@@ -9,7 +9,11 @@ from __future__ import annotations
 import os
 import xml.etree.ElementTree as ET
 
-from ansible_collections.poolwright.virt.plugins.module_utils.errors import InvalidSpec, NotFound, telling_where
+from ansible_collections.poolwright.virt.plugins.module_utils.errors import InvalidSpec, NotFound, NotOurs, telling_where
+from ansible_collections.poolwright.virt.plugins.module_utils.guests import record
+from ansible_collections.poolwright.virt.plugins.module_utils.guests.look import Seen
+from ansible_collections.poolwright.virt.plugins.module_utils.guests.options import Scene
+from ansible_collections.poolwright.virt.plugins.module_utils.guests.storage import StoragePlan
 from ansible_collections.poolwright.virt.plugins.module_utils.guests.wish import Wish
 from ansible_collections.poolwright.virt.plugins.module_utils.libvirt.host import Host
 
@@ -69,3 +73,20 @@ def _check_networks(host: Host, wish: Wish) -> None:
             if device and not os.path.exists(os.path.join(_NET_CLASS, device)):
                 there = ", ".join(sorted(os.listdir(_NET_CLASS)))
                 raise NotFound(f"the host has no {'bridge' if card.bridge else 'device'} {device!r}", obj=wish.name, phase="check", hint=f"it has: {there}")
+
+
+def refuse_pools(seen: Seen, name: str) -> None:
+    pool = "" if seen.definition is None else record.pool_of(seen.definition)
+    if pool:
+        raise NotOurs(
+            f"it is a machine of the pool {pool}", obj=name, phase="check", hint="pools look after their machines themselves: use vm_pool or vm_spawn"
+        )
+
+
+def refuse_growth_below_overlays(storage: StoragePlan, scene: Scene) -> None:
+    """An overlay has a size of its own, and what it stands on must not change."""
+    for growth in storage.growth:
+        info = growth.own.place().libvirt_info()
+        overlay = next((one.source for label, one in scene.disks.items() if label == growth.own.name and one.source != info.source), "")
+        if overlay:
+            raise InvalidSpec([f"{growth.own.record.path}: the disk cannot grow below its snapshot {overlay}; commit or remove that first"])
