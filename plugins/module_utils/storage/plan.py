@@ -17,9 +17,7 @@ from ansible_collections.poolwright.virt.plugins.module_utils.clock import Deadl
 from ansible_collections.poolwright.virt.plugins.module_utils.errors import Busy, ImageRefused, InvalidSpec, NotFound, NotOurs
 from ansible_collections.poolwright.virt.plugins.module_utils.imagebackend.base import Image
 from ansible_collections.poolwright.virt.plugins.module_utils.imagebackend.disks import DiskFromImage
-from ansible_collections.poolwright.virt.plugins.module_utils.images import checksums
 from ansible_collections.poolwright.virt.plugins.module_utils.images.cache import CachedImage
-from ansible_collections.poolwright.virt.plugins.module_utils.images.source import redact
 from ansible_collections.poolwright.virt.plugins.module_utils.storage import ledger
 from ansible_collections.poolwright.virt.plugins.module_utils.storage.contents import Contents, creatable, origin_of
 from ansible_collections.poolwright.virt.plugins.module_utils.storage.record import Origin, OwnDisk
@@ -177,15 +175,15 @@ def _refuse_other_source(like: OwnDisk, source: CachedImage | Contents) -> None:
 
 
 def _with_reference(origin: Origin, wish: DiskWish) -> Origin:
-    named = "" if wish.image is None else wish.image.checksum or ""
-    return replace(origin, reference=redact(named)) if checksums.is_reference(named) else origin
+    place = None if wish.image is None else wish.image.checksum_file
+    return origin if place is None else replace(origin, reference=str(place))
 
 
 def _difference(own: OwnDisk, wish: DiskWish, contents: Contents | None) -> str:
     """In what a disk that is there is otherwise than asked for, beyond what can be changed; "" where in nothing."""
     origin, image = own.origin, wish.image
     if image is not None and not _same_image(origin, wish):
-        checksum = f" ({image.checksum})" if image.checksum and not checksums.is_reference(image.checksum) else ""
+        checksum = f" ({image.checksum})" if image.digest else ""
         return f"it was made from {_told(origin)}, not from {image}{checksum}"
     if wish.content is not None:
         asked = replace(wish.content, directory="")
@@ -202,8 +200,8 @@ def _same_image(origin: Origin, wish: DiskWish) -> bool:
     image = wish.image
     if image is None or not origin.source or (image.format, image.compression) != (origin.format, origin.compression):
         return False
-    if image.checksum is not None and checksums.is_reference(image.checksum):
-        return (str(image), redact(image.checksum)) == (origin.source, origin.reference)
+    if image.checksum_file is not None:
+        return (str(image), str(image.checksum_file)) == (origin.source, origin.reference)
     if image.digest is not None and image.digest.partition(":")[0] == origin.checksum.partition(":")[0]:
         return image.digest == origin.checksum
     return str(image) == origin.source

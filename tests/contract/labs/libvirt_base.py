@@ -38,7 +38,7 @@ class LibvirtLab(Lab):
     """Domains of a libvirt, their files below the lab's folder."""
 
     declared = CAPABILITIES
-    abilities = frozenset({Ability.PAUSE, Ability.LOSE_DISK, Ability.HALF_MADE, Ability.HALF_GONE})
+    abilities = frozenset({Ability.PAUSE, Ability.LOSE_DISK, Ability.HALF_MADE, Ability.HALF_GONE, Ability.FURTHER_DISKS})
     domain_type = "qemu"
 
     def __init__(self, folder: Path, clock: Clock) -> None:
@@ -58,13 +58,18 @@ class LibvirtLab(Lab):
     def own_uri(self) -> str:
         """The URI of the libvirt that the domains are on."""
 
+    @property
+    def peers(self) -> Mapping[str, str]:
+        """KVM hosts that machines may move to, as the provider is given them."""
+        return {}
+
     def provider_uri(self) -> str:
         return self.own_uri()
 
     def provider(self, pools: Sequence[PoolTemplate], clock: Clock | None = None) -> Provider:
         clock = clock or self.clock
         # No probe: what it answers on this machine is not what the cases are about.
-        made = LibvirtProvider(pools, clock, Stats(clock), uri=self.provider_uri(), location=str(self.location), probe=lambda: False)
+        made = LibvirtProvider(pools, clock, Stats(clock), uri=self.provider_uri(), location=str(self.location), probe=lambda: False, peers=self.peers)
         self.providers.append(made)
         return made
 
@@ -111,6 +116,10 @@ class LibvirtLab(Lab):
         arch = "i686" if self.domain_type == "test" else "x86_64"
         system = f"<os><type arch='{arch}'>hvm</type></os>"
         self.connection.defineXML(f"<domain type='{self.domain_type}'><name>{name}</name><uuid>{uuid.uuid4()}</uuid><memory>65536</memory>{system}</domain>")
+
+    def disks(self, name: str) -> int:
+        sources = ET.fromstring(self.connection.lookupByName(name).XMLDesc()).iterfind("devices/disk/source")
+        return sum(Path(source.get("file", "")).exists() for source in sources)
 
     def power_off(self, name: str) -> None:
         self.connection.lookupByName(name).destroy()
