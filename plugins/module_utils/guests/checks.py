@@ -10,7 +10,7 @@ import os
 import xml.etree.ElementTree as ET
 
 from ansible_collections.poolwright.virt.plugins.module_utils.errors import InvalidSpec, NotFound, NotOurs, telling_where
-from ansible_collections.poolwright.virt.plugins.module_utils.guests import record
+from ansible_collections.poolwright.virt.plugins.module_utils.guests import edit_disks, record
 from ansible_collections.poolwright.virt.plugins.module_utils.guests.look import Seen
 from ansible_collections.poolwright.virt.plugins.module_utils.guests.options import Scene
 from ansible_collections.poolwright.virt.plugins.module_utils.guests.storage import StoragePlan
@@ -83,10 +83,15 @@ def refuse_pools(seen: Seen, name: str) -> None:
         )
 
 
-def refuse_growth_below_overlays(storage: StoragePlan, scene: Scene) -> None:
-    """An overlay has a size of its own, and what it stands on must not change."""
+def refuse_growth(storage: StoragePlan, scene: Scene, seen: Seen) -> None:
+    """Of disks that cannot grow as the guest is now."""
+    used = set() if seen.current is None else {edit_disks.source_of(one) for one in edit_disks.disk_elements(seen.current, "disk", "lun")}
     for growth in storage.growth:
-        info = growth.own.place().libvirt_info()
+        place = growth.own.place()
+        info = place.libvirt_info()
+        if (info.type, info.source) in used and not place.grows_in_use:
+            raise InvalidSpec([f"{growth.own.record.path}: a disk on {place.backend} grows only while the guest is off; shut it off first, or leave its size"])
+        # An overlay has a size of its own, and what it stands on must not change.
         overlay = next((one.source for label, one in scene.disks.items() if label == growth.own.name and one.source != info.source), "")
         if overlay:
             raise InvalidSpec([f"{growth.own.record.path}: the disk cannot grow below its snapshot {overlay}; commit or remove that first"])

@@ -20,7 +20,7 @@ from typing import Any
 from ansible_collections.poolwright.virt.plugins.module_utils.clock import Clock, Deadline
 from ansible_collections.poolwright.virt.plugins.module_utils.errors import InvalidSpec, OperationFailed, VirtError
 from ansible_collections.poolwright.virt.plugins.module_utils.guests import base, edit_disks, edit_system, power, record, tree
-from ansible_collections.poolwright.virt.plugins.module_utils.guests.checks import check_devices, refuse_growth_below_overlays, refuse_pools
+from ansible_collections.poolwright.virt.plugins.module_utils.guests.checks import check_devices, refuse_growth, refuse_pools
 from ansible_collections.poolwright.virt.plugins.module_utils.guests.live import LivePlan, plan_live
 from ansible_collections.poolwright.virt.plugins.module_utils.guests.look import AddressBook, Seen, disks_view, look, networks_view
 from ansible_collections.poolwright.virt.plugins.module_utils.guests.options import Scene, edited, options, settled
@@ -200,7 +200,7 @@ class GuestRun:
         check_devices(self._host, wish, before)
         own = record.disks_of(before)
         storage = Storage(self._site.cache, self._deadline, fetch=not self._opts.check_mode).plan(wish.disks or (), own, wish.name)
-        refuse_growth_below_overlays(storage, scene)
+        refuse_growth(storage, scene, seen)
         self._warnings += storage.notes
         after, names = edited(before, wish, scene)
         if storage.own != own:
