@@ -114,7 +114,8 @@ class Ploop(Image):
         return record
 
     def snapshot_create(self, record: DiskRecord, snapshot: str, deadline: Deadline) -> None:
-        files.take_snapshot(self._path, snapshot, deadline)
+        # A paused guest still has the delta open, which QEMU would take for one that was not closed in order.
+        files.take_snapshot(self._path, snapshot, deadline, parallels.disown)
 
     def snapshot_list(self, deadline: Deadline) -> list[str]:
         return files.snapshots(self._path)
