@@ -145,7 +145,6 @@ options:
         description:
           - The UUID of the libvirt secret on the target that holds the user's key.
         type: str
-        no_log: false
   keep_source_disks:
     description:
       - Whether disks that were copied stay on the source.
@@ -298,14 +297,15 @@ target:
   sample: kvm2
 disks:
   description:
-    - Its disks. C(how) is V(shared), V(copied) while the guest ran, V(sent) before it ran, or V(converted) to another backend.
-    - C(sha256) is that of the bytes the guest sees, of disks that were sent or converted and read back from the target.
+    - Its disks. C(how) is V(shared), V(there) for an identical one, V(copied) while the guest ran, V(sent) as a file, or V(converted) to another place.
+    - C(sha256) is of disks that were sent or made anew, and read back from the target. It is that of the bytes the guest sees, for a
+      qcow2 file that was sent as it is that of the file.
   returned: success
   type: list
   elements: dict
   sample:
     - {target: vda, how: copied, source: /var/lib/poolwright/disks/web-1_root.qcow2, path: /var/lib/poolwright/disks/web-1_root.qcow2,
-       format: qcow2, size: 3221225472, base: shared, sha256: ''}
+       format: qcow2, size: 3221225472, base: /var/lib/poolwright/images/debian, sha256: ''}
 seconds:
   description: How long it took, from the first check to the end.
   returned: success

@@ -19,14 +19,14 @@ from ansible_collections.poolwright.virt.plugins.module_utils.images.source impo
 from ansible_collections.poolwright.virt.plugins.module_utils.libvirt.domain_xml import build_domain
 from ansible_collections.poolwright.virt.plugins.module_utils.libvirt.host import Host
 from ansible_collections.poolwright.virt.plugins.module_utils.libvirt.kvm_probe import kvm_works
+from ansible_collections.poolwright.virt.plugins.module_utils.libvirt.layout import Layout
 from ansible_collections.poolwright.virt.plugins.module_utils.libvirt.virt_type import choose_platform
 from ansible_collections.poolwright.virt.plugins.module_utils.pool.spec_parse import parse_pools
 from ansible_collections.poolwright.virt.plugins.module_utils.providers.libvirt_machines.create import Site, plan_machine
-from ansible_collections.poolwright.virt.plugins.module_utils.providers.libvirt_machines.layout import Layout
 from ansible_collections.poolwright.virt.plugins.module_utils.providers.marks import Mark, new_machine_id
 from ansible_collections.poolwright.virt.plugins.module_utils.stats import Stats
+from ansible_collections.poolwright.virt.tests.bench.packed import play
 from ansible_collections.poolwright.virt.tests.bench.places import TINY
-from ansible_collections.poolwright.virt.tests.bench.pool_module import play
 from ansible_collections.poolwright.virt.tests.bench.stage import URI, Stage
 
 

@@ -160,6 +160,26 @@ def test_a_machine_moves_with_its_mark(stage: Stage) -> None:
 
 
 @pytest.mark.can("migration")
+def test_a_machine_moves_where_it_is_told_to_and_is_found_there(stage: Stage) -> None:
+    made = stage.make(1)
+    target = stage.lab.other_host(made.host)
+    timings = stage.provider.migrate_vm_to_host("ci", "ci-1", target)
+    assert (timings.source, timings.target) == (made.host, target)
+    moved = stage.get("ci-1")
+    assert (moved.host, moved.power, mark_of(moved)) == (target, made.power, mark_of(made))
+    assert stage.provider.get_vm_host("ci", "ci-1") == target
+
+
+@pytest.mark.can("migration")
+def test_a_machine_that_is_not_the_pools_does_not_move(stage: Stage) -> None:
+    stage.lab.put_foreign("ci-1")
+    before, target = stage.lab.fingerprint("ci-1"), stage.lab.other_host(stage.provider.get_vm_host("ci", "ci-1"))
+    with pytest.raises(NotOurs):
+        stage.provider.migrate_vm_to_host("ci", "ci-1", target)
+    assert stage.lab.fingerprint("ci-1") == before
+
+
+@pytest.mark.can("migration")
 def test_a_machine_that_is_well_placed_stays(stage: Stage) -> None:
     made = stage.make(1)
     assert stage.provider.find_least_used_compatible_host("ci", "ci-1") == made.host

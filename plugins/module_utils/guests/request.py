@@ -28,16 +28,17 @@ from ansible_collections.poolwright.virt.plugins.module_utils.guests.glance impo
 from ansible_collections.poolwright.virt.plugins.module_utils.guests.look import AddressBook
 from ansible_collections.poolwright.virt.plugins.module_utils.guests.params import parse_request
 from ansible_collections.poolwright.virt.plugins.module_utils.guests.run import GuestRun, Options, Result, Site
+from ansible_collections.poolwright.virt.plugins.module_utils.guests.secrets import gives_keys
 from ansible_collections.poolwright.virt.plugins.module_utils.guests.wish import Wish
 from ansible_collections.poolwright.virt.plugins.module_utils.images.cache import ImageCache
 from ansible_collections.poolwright.virt.plugins.module_utils.images.scratch import make_directories
 from ansible_collections.poolwright.virt.plugins.module_utils.images.sparse import naming_storage_errors
 from ansible_collections.poolwright.virt.plugins.module_utils.libvirt.host import Host
 from ansible_collections.poolwright.virt.plugins.module_utils.libvirt.kvm_probe import kvm_works
+from ansible_collections.poolwright.virt.plugins.module_utils.libvirt.layout import Layout, default_location
 from ansible_collections.poolwright.virt.plugins.module_utils.libvirt.session import remote_name
 from ansible_collections.poolwright.virt.plugins.module_utils.libvirt.virt_type import choose_platform
 from ansible_collections.poolwright.virt.plugins.module_utils.locks import FileLock
-from ansible_collections.poolwright.virt.plugins.module_utils.providers.libvirt_machines.layout import Layout, default_location
 from ansible_collections.poolwright.virt.plugins.module_utils.stats import Stats
 
 Params = Mapping[str, Any]
@@ -93,7 +94,7 @@ def _as_it_is(site: Site, wish: Wish, opts: Options, cancel: threading.Event, gl
     :raises AuthenticationFailed, ConnectionFailed, MissingDependency: it cannot be looked at, and nor can the others.
     """
     seen = glance.of(wish.name)
-    if seen.guest is None:
+    if seen.guest is None or gives_keys(wish):
         return None
     try:
         foreseen = GuestRun(site, wish, replace(opts, check_mode=True), cancel).result_for(seen)
@@ -122,18 +123,13 @@ def site_of(host: Host, params: Params, clock: Clock) -> Site:
     virt_type = str(params["virt_type"])
 
     def lock(name: str, deadline: Deadline) -> AbstractContextManager[object]:
-        path = os.path.join(layout.locks, f"guest-{_file_name(name)}.lock")
+        path = layout.guest_lock(name)
         with naming_storage_errors(path, "lock"):
             make_directories(layout.locks)
         return FileLock(path, clock, deadline)
 
     platform = functools.cache(lambda: choose_platform(host, virt_type, kvm_works))
     return Site(host, ImageCache(layout.images, clock), clock, platform, lock, AddressBook(host))
-
-
-def _file_name(name: str) -> str:
-    """Names may hold what a file's should not; none becomes another's."""
-    return "".join(letter if letter.isalnum() or letter in "-_" else f"%{ord(letter):x}" for letter in name)
 
 
 def _refuse_other_machine(host: Host, wish: Wish) -> None:

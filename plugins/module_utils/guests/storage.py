@@ -26,7 +26,7 @@ from ansible_collections.poolwright.virt.plugins.module_utils.imagebackend.recor
 from ansible_collections.poolwright.virt.plugins.module_utils.images.cache import CachedImage, ImageCache
 from ansible_collections.poolwright.virt.plugins.module_utils.images.sparse import naming_storage_errors
 from ansible_collections.poolwright.virt.plugins.module_utils.storage.contents import Contents, creatable, origin_of
-from ansible_collections.poolwright.virt.plugins.module_utils.storage.record import OwnDisk
+from ansible_collections.poolwright.virt.plugins.module_utils.storage.record import Origin, OwnDisk
 from ansible_collections.poolwright.virt.plugins.module_utils.storage.sources import Sources, is_seen
 from ansible_collections.poolwright.virt.plugins.module_utils.storage.wish import DiskWish, renewed
 
@@ -41,11 +41,12 @@ class Growth:
 
 @dataclass(frozen=True)
 class StoragePlan:
-    """``missing`` are made once the domain names them in its record; ``own`` is that record, whole."""
+    """``missing`` are made once the domain names them in its record; ``own`` is that record, whole. ``notes`` are for the user."""
 
     own: tuple[OwnDisk, ...] = ()
     missing: tuple[CreatableDisk, ...] = ()
     growth: tuple[Growth, ...] = ()
+    notes: tuple[str, ...] = ()
 
 
 def info_of(disk: Disk) -> DiskInfo:
@@ -68,7 +69,7 @@ class Storage:
     def plan(self, wanted: Sequence[Disk], own: Sequence[OwnDisk], guest: str) -> StoragePlan:
         """:raises VirtError: one cannot be as it is wanted; nothing was touched."""
         recorded = {disk.key: disk for disk in own}
-        kept, missing, growth = dict(recorded), [], []
+        kept, missing, growth, notes = dict(recorded), [], [], []
         for number, disk in enumerate(wanted):
             with telling_where(f"disks[{number}]"):
                 known = None if disk.on is None else recorded.get(disk.on.key)
@@ -80,6 +81,7 @@ class Storage:
                     _must_not_be_there(place, guest, self._deadline)
                 elif place.exists(self._deadline):
                     growth += _growth(known, disk.on)
+                    notes += _notes(f"disks[{number}]", known, disk.on)
                     kept[known.key] = replace(known, made=True, options=renewed(known.options, disk.on.options))
                     continue
                 elif known.made:
@@ -92,7 +94,7 @@ class Storage:
         self._check_space(missing, guest)
         sizes = {one.own.key: one.size for one in growth}
         now = [replace(disk, record=replace(disk.record, size=sizes.get(key, disk.record.size))) for key, disk in kept.items()]
-        return StoragePlan(tuple(now), tuple(missing), tuple(growth))
+        return StoragePlan(tuple(now), tuple(missing), tuple(growth), tuple(notes))
 
     def _source(self, disk: DiskWish, known: OwnDisk | None) -> CachedImage | Contents:
         if not disk.is_made and known is None:
@@ -121,6 +123,16 @@ def _record_of(made: CreatableDisk) -> DiskRecord:
     found = made.record()
     unseen = isinstance(made, DiskFromImage) and not is_seen(made.image)
     return replace(found, size=made.size or 0) if unseen else found
+
+
+def _notes(where: str, known: OwnDisk, disk: DiskWish) -> list[str]:
+    """What is on a disk is said once: when it is made."""
+    asked, made = Origin.of(disk), known.origin
+    if made == Origin() or (disk.image is None and disk.content is None):
+        return []
+    mirrored = "" != asked.checksum == made.checksum
+    same = mirrored or (asked.source, asked.content) == (made.source, made.content)
+    return [] if same else [f"{where}: {known.record.path} was made from {made}, and stays so; to have it from {asked}, name a new disk"]
 
 
 def _growth(known: OwnDisk, disk: DiskWish) -> list[Growth]:

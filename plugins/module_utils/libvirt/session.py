@@ -14,6 +14,7 @@ from urllib.parse import urlsplit, urlunsplit
 from ansible_collections.poolwright.virt.plugins.module_utils.clock import Clock
 from ansible_collections.poolwright.virt.plugins.module_utils.errors import ConnectionFailed, MaybeApplied
 from ansible_collections.poolwright.virt.plugins.module_utils.libvirt.binding import library
+from ansible_collections.poolwright.virt.plugins.module_utils.libvirt.event_loop import KEEPALIVE, run_event_loop
 from ansible_collections.poolwright.virt.plugins.module_utils.libvirt.faults import Fault
 from ansible_collections.poolwright.virt.plugins.module_utils.stats import Stats
 
@@ -21,12 +22,16 @@ T = TypeVar("T")
 
 MUTATING = frozenset(
     {
+        "virDomainAbortJob",
         "virDomainAttachDeviceFlags",
         "virDomainBlockResize",
         "virDomainCreateWithFlags",
         "virDomainDefineXML",
         "virDomainDestroyFlags",
         "virDomainDetachDeviceFlags",
+        "virDomainMigrateSetMaxDowntime",
+        "virDomainMigrateStartPostCopy",
+        "virDomainMigrateToURI3",
         "virDomainPMWakeup",
         "virDomainReset",
         "virDomainResume",
@@ -42,6 +47,12 @@ MUTATING = frozenset(
         "virSecretDefineXML",
         "virSecretSetValue",
         "virSecretUndefine",
+        "virStoragePoolCreateXML",
+        "virStoragePoolDelete",
+        "virStoragePoolDestroy",
+        "virStorageVolCreateXML",
+        "virStorageVolDelete",
+        "virStorageVolUpload",
     }
 )
 """The calls, by their names in libvirt's C API, that change something on the host."""
@@ -54,12 +65,13 @@ _REOPEN_PAUSE = 0.1
 class Session:
     """One connection, shared by threads, opened at the first call and again after it broke.
 
-    There is no keepalive: it needs an event loop in the client, and the death of a daemon on the same host is seen at the
-    socket at once.
+    :param keepalive: ask the other side from time to time whether it is there, for a host behind a network. It needs an
+        event loop in the client; the death of a daemon on the same host is seen at the socket at once.
     """
 
-    def __init__(self, uri: str, clock: Clock, stats: Stats) -> None:
+    def __init__(self, uri: str, clock: Clock, stats: Stats, *, keepalive: bool = False) -> None:
         self.uri = uri
+        self._keepalive = keepalive
         self._clock = clock
         self._stats = stats
         self._lock = threading.Lock()
@@ -141,7 +153,14 @@ class Session:
 
     def _open(self) -> Any:
         self._stats.login()
-        return open_without_prompts(self.uri)
+        if self._keepalive:
+            run_event_loop()
+        connection = open_without_prompts(self.uri)
+        if self._keepalive:
+            with contextlib.suppress(library().libvirtError):
+                # A driver inside this process has none.
+                connection.setKeepAlive(*KEEPALIVE)
+        return connection
 
 
 def open_without_prompts(uri: str) -> Any:

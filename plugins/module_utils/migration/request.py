@@ -8,10 +8,11 @@ from __future__ import annotations
 
 import os
 import threading
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import AbstractContextManager
 from typing import Any
 
-from ansible_collections.poolwright.virt.plugins.module_utils.clock import Clock
+from ansible_collections.poolwright.virt.plugins.module_utils.clock import Clock, Deadline
 from ansible_collections.poolwright.virt.plugins.module_utils.errors import (
     AuthenticationFailed,
     Cancelled,
@@ -20,10 +21,13 @@ from ansible_collections.poolwright.virt.plugins.module_utils.errors import (
     MissingDependency,
     VirtError,
 )
+from ansible_collections.poolwright.virt.plugins.module_utils.images.scratch import make_directories
+from ansible_collections.poolwright.virt.plugins.module_utils.images.sparse import naming_storage_errors
 from ansible_collections.poolwright.virt.plugins.module_utils.libvirt.host import Host
+from ansible_collections.poolwright.virt.plugins.module_utils.libvirt.layout import Layout, default_location
+from ansible_collections.poolwright.virt.plugins.module_utils.locks import FileLock
 from ansible_collections.poolwright.virt.plugins.module_utils.migration.run import MigrationRun, Result, Site
 from ansible_collections.poolwright.virt.plugins.module_utils.migration.wish import Wish, problems, route, weaker, wish_of
-from ansible_collections.poolwright.virt.plugins.module_utils.providers.libvirt_machines.layout import Layout, default_location
 from ansible_collections.poolwright.virt.plugins.module_utils.stats import Stats
 
 Params = Mapping[str, Any]
@@ -40,7 +44,7 @@ def migrate_with(params: Params, check_mode: bool, cancel: threading.Event) -> R
     uri = str(params["uri"])
     location = params.get("location") or default_location(uri, os.environ, os.path.expanduser("~"))
     source, target = Host(uri, clock, stats), Host(way.uri, clock, stats, keepalive=True)
-    site = Site(source, target, clock, Layout(os.path.abspath(location)).locks)
+    site = Site(source, target, clock, stats, _locks(Layout(os.path.abspath(location)), clock))
     warnings = [f"what {way.uri} is told is protected, and the memory of guests is not; use transport: tls"] if weaker(way) else []
     try:
         if params.get("name") is not None:
@@ -51,6 +55,16 @@ def migrate_with(params: Params, check_mode: bool, cancel: threading.Event) -> R
     finally:
         source.close()
         target.close()
+
+
+def _locks(layout: Layout, clock: Clock) -> Callable[[str, Deadline], AbstractContextManager[object]]:
+    def lock(name: str, deadline: Deadline) -> AbstractContextManager[object]:
+        path = layout.guest_lock(name)
+        with naming_storage_errors(path, "lock"):
+            make_directories(layout.locks)
+        return FileLock(path, clock, deadline)
+
+    return lock
 
 
 def _check(wishes: Sequence[Wish]) -> None:

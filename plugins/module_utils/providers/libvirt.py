@@ -7,12 +7,12 @@
 from __future__ import annotations
 
 import os
-import socket
 import threading
 import xml.etree.ElementTree as ET
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, ExitStack, contextmanager
 from dataclasses import replace
+from types import MappingProxyType
 
 from ansible_collections.poolwright.virt.plugins.module_utils.clock import Clock, Deadline
 from ansible_collections.poolwright.virt.plugins.module_utils.errors import (
@@ -34,22 +34,23 @@ from ansible_collections.poolwright.virt.plugins.module_utils.libvirt.domain_xml
 from ansible_collections.poolwright.virt.plugins.module_utils.libvirt.guest import Guest
 from ansible_collections.poolwright.virt.plugins.module_utils.libvirt.host import Host
 from ansible_collections.poolwright.virt.plugins.module_utils.libvirt.kvm_probe import kvm_works
-from ansible_collections.poolwright.virt.plugins.module_utils.libvirt.session import MUTATING, remote_name
+from ansible_collections.poolwright.virt.plugins.module_utils.libvirt.layout import Layout, default_location
+from ansible_collections.poolwright.virt.plugins.module_utils.libvirt.session import MUTATING
 from ansible_collections.poolwright.virt.plugins.module_utils.libvirt.virt_type import VIRT_TYPES, choose_platform
 from ansible_collections.poolwright.virt.plugins.module_utils.locks import FileLock, sweep_locks
 from ansible_collections.poolwright.virt.plugins.module_utils.providers.base import Provider
 from ansible_collections.poolwright.virt.plugins.module_utils.providers.libvirt_machines import create, preflight, preflight_disks, prepare, remove, storage
 from ansible_collections.poolwright.virt.plugins.module_utils.providers.libvirt_machines.addresses import Addresses
-from ansible_collections.poolwright.virt.plugins.module_utils.providers.libvirt_machines.layout import Layout, default_location
 from ansible_collections.poolwright.virt.plugins.module_utils.providers.libvirt_machines.observe import (
     Missing,
     SeenMachine,
     as_machine,
     machines_of,
-    power_of,
     read_own,
     read_record,
+    see,
 )
+from ansible_collections.poolwright.virt.plugins.module_utils.providers.libvirt_machines.peers import Peers
 from ansible_collections.poolwright.virt.plugins.module_utils.providers.libvirt_machines.readiness import is_static, judge
 from ansible_collections.poolwright.virt.plugins.module_utils.providers.libvirt_machines.record import NAMESPACE, PREFIX, MachineRecord, with_mark
 from ansible_collections.poolwright.virt.plugins.module_utils.providers.marks import Mark, is_machine_id
@@ -58,6 +59,7 @@ from ansible_collections.poolwright.virt.plugins.module_utils.providers.types im
     Check,
     Machine,
     MachineSpec,
+    MigrationTimings,
     PoolTemplate,
     Power,
     Readiness,
@@ -72,6 +74,7 @@ CAPABILITIES = Capabilities(checks=frozenset(Check), backends=frozenset(BACKENDS
 _MARK_SECONDS = 120.0
 # What the disks of one machine may take, where their backend copies them.
 _STORAGE_SECONDS = 3600.0
+_MIGRATION_SECONDS = 3600.0
 
 
 class LibvirtProvider(Provider):
@@ -82,6 +85,8 @@ class LibvirtProvider(Provider):
     :param location: directory of everything that is kept on disk; "" for the default, see ``default_location``.
     :param virt_type: ``auto``, ``kvm`` or ``qemu``.
     :param probe: whether a KVM guest runs here.
+    :param peers: KVM hosts that machines may move to: their libvirt, as this host reaches it, by their own names. What has moved to one is found by
+        its name, but no longer a machine of this host's pools.
     """
 
     name = "libvirt"
@@ -96,6 +101,7 @@ class LibvirtProvider(Provider):
         location: str = "",
         virt_type: str = "auto",
         probe: Callable[[], bool] = kvm_works,
+        peers: Mapping[str, str] = MappingProxyType({}),
     ) -> None:
         super().__init__(pools, clock, stats)
         if virt_type not in VIRT_TYPES:
@@ -104,6 +110,7 @@ class LibvirtProvider(Provider):
         self._virt_type = virt_type
         self._probe = probe
         self._unchecked_host = Host(uri, clock, stats)
+        self._peers = Peers(peers, clock, stats)
         self._cache = ImageCache(self.layout.images, clock)
         self._lock = threading.RLock()
         self._local = False
@@ -115,7 +122,7 @@ class LibvirtProvider(Provider):
 
     def capabilities(self) -> Capabilities:
         # libvirt's test driver plugs nothing.
-        return replace(CAPABILITIES, disks=not self._unchecked_host.uri.startswith("test:"))
+        return replace(CAPABILITIES, disks=not self._unchecked_host.uri.startswith("test:"), migration=bool(self._peers))
 
     @contextmanager
     def _exclusive(self, pools: Sequence[str], deadline: Deadline) -> Iterator[None]:
@@ -151,7 +158,7 @@ class LibvirtProvider(Provider):
     def vms_in_pool(self, pool: str) -> list[Machine]:
         template, host = self.pool(pool), self._host
         try:
-            return self._as_machines(template, machines_of(host, template))
+            return self._as_machines(template, machines_of(host, template), host)
         except (AuthenticationFailed, ConnectionFailed, MissingDependency):
             raise
         except VirtError as exc:
@@ -160,20 +167,18 @@ class LibvirtProvider(Provider):
     def get_vm(self, pool: str, vm: str) -> Machine | None:
         template = self.pool(pool)
         seen = self._find(vm)
-        return None if seen is None else self._as_machines(template, [seen])[0]
+        if seen is not None:
+            return self._as_machines(template, [seen], self._host)[0]
+        holder = self._peers.holder(vm)
+        moved = None if holder is None else see(holder[2])
+        return None if holder is None or moved is None else self._as_machines(template, [moved], holder[1])[0]
 
     def _find(self, vm: str) -> SeenMachine | None:
         guest = self._host.guest(vm)
-        if guest is None:
-            return None
-        try:
-            record = read_record(guest)
-            return SeenMachine(guest, power_of(guest.state()), record, record is not None and not guest.is_persistent())
-        except NotFound:
-            return None
+        return None if guest is None else see(guest)
 
-    def _as_machines(self, template: PoolTemplate, found: Sequence[SeenMachine]) -> list[Machine]:
-        addresses, missing, host = Addresses(self._host), Missing(), self._host.hostname()
+    def _as_machines(self, template: PoolTemplate, found: Sequence[SeenMachine], on: Host) -> list[Machine]:
+        addresses, missing, host = Addresses(on), Missing(), on.hostname()
         static = is_static(template)
         with self._lock:
             self._records.update({seen.record.mark.id: seen.record for seen in found if seen.record is not None})
@@ -181,9 +186,12 @@ class LibvirtProvider(Provider):
 
     def get_vm_host(self, pool: str, vm: str) -> str:
         self.pool(pool)
-        if self._host.guest(vm) is None:
+        if self._host.guest(vm) is not None:
+            return self._host.hostname()
+        holder = self._peers.holder(vm)
+        if holder is None:
             raise NotFound("there is no machine of this name", obj=vm, phase="look up")
-        return self._host.hostname()
+        return holder[0]
 
     # -- making
 
@@ -326,6 +334,24 @@ class LibvirtProvider(Provider):
             newest = Addresses(self._host).newest_lease
             self._remember(storage.go_back(self._host, guest, element, record, snapshot, newest, self._storage_deadline()))
 
+    # -- migration
+
+    def find_least_used_compatible_host(self, pool: str, vm: str) -> str:
+        if not self._peers:
+            return super().find_least_used_compatible_host(pool, vm)
+        self.pool(pool)
+        return self._peers.better_than(self._host, vm, self.warnings.append) or self._host.hostname()
+
+    def migrate_vm_to_host(self, pool: str, vm: str, host: str) -> MigrationTimings:
+        if not self._peers:
+            return super().migrate_vm_to_host(pool, vm, host)
+        own = self._host
+        with self._machine_lock(vm):
+            self._own(pool, vm, "migrate")
+            if host == own.hostname():
+                return MigrationTimings(host, host, 0.0)
+            return self._peers.move(own, vm, host, lambda name, deadline: self._file_lock(self.layout.guest_lock(name), deadline), _MIGRATION_SECONDS)
+
     def _storage_deadline(self) -> Deadline:
         return Deadline.after(self.clock, _STORAGE_SECONDS)
 
@@ -355,24 +381,16 @@ class LibvirtProvider(Provider):
 
     def close(self) -> None:
         self._unchecked_host.close()
+        self._peers.close()
 
     @property
     def _host(self) -> Host:
         """The host, once it is known to be this machine."""
         with self._lock:
             if not self._local:
-                self._refuse_other_machine()
+                preflight.refuse_other_machine(self._unchecked_host)
                 self._local = True
             return self._unchecked_host
-
-    def _refuse_other_machine(self) -> None:
-        host = self._unchecked_host
-        if not remote_name(host.uri):
-            return
-        theirs, ours = host.hostname(), socket.gethostname()
-        if theirs.partition(".")[0].lower() != ours.partition(".")[0].lower():
-            hint = f"run this on {theirs} itself (an inventory host of its own) with uri qemu:///system: disks are made where the guests run"
-            raise InvalidSpec([f"uri: {host.uri} leads to the host {theirs}, and this runs on {ours}; {hint}"])
 
     def _machine_lock(self, vm: str) -> AbstractContextManager[object]:
         """Whoever changes a mark or removes a machine holds it: libvirt itself cannot compare and set."""

@@ -103,6 +103,10 @@ class Lab(ABC):
         """The smallest machine, with one card on this network instead."""
         return replace(self.machine(), networks=(NetworkSpec(network=network),))
 
+    def other_host(self, host: str) -> str:
+        """A host that machines can move to from this one, of labs whose provider migrates."""
+        raise LabFailed(f"the lab {self.name} has one host")
+
     @abstractmethod
     def mutating_calls(self, provider: Provider) -> Mapping[str, int]:
         """The calls that change something on the hypervisor which this provider has made so far, by name."""

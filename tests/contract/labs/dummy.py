@@ -72,6 +72,9 @@ class DummyLab(Lab):
         self._providers.append(provider)
         return provider
 
+    def other_host(self, host: str) -> str:
+        return next(name for name in DummyOptions().hosts if name != host)
+
     def machine(self) -> MachineSpec:
         return MachineSpec(memory_mb=64, networks=(NetworkSpec(network=self.network),))
 

@@ -59,13 +59,18 @@ class LibvirtLab(Lab):
     def own_uri(self) -> str:
         """The URI of the libvirt that the domains are on."""
 
+    @property
+    def peers(self) -> Mapping[str, str]:
+        """KVM hosts that machines may move to, as the provider is given them."""
+        return {}
+
     def provider_uri(self) -> str:
         return self.own_uri()
 
     def provider(self, pools: Sequence[PoolTemplate], clock: Clock | None = None) -> Provider:
         clock = clock or self.clock
         # No probe: what it answers on this machine is not what the cases are about.
-        made = LibvirtProvider(pools, clock, Stats(clock), uri=self.provider_uri(), location=str(self.location), probe=lambda: False)
+        made = LibvirtProvider(pools, clock, Stats(clock), uri=self.provider_uri(), location=str(self.location), probe=lambda: False, peers=self.peers)
         self.providers.append(made)
         return made
 

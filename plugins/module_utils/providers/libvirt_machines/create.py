@@ -29,9 +29,9 @@ from ansible_collections.poolwright.virt.plugins.module_utils.libvirt.domain_xml
 )
 from ansible_collections.poolwright.virt.plugins.module_utils.libvirt.guest import Guest
 from ansible_collections.poolwright.virt.plugins.module_utils.libvirt.host import Host
+from ansible_collections.poolwright.virt.plugins.module_utils.libvirt.layout import Layout, tail_of
 from ansible_collections.poolwright.virt.plugins.module_utils.libvirt.leases import mac_address
 from ansible_collections.poolwright.virt.plugins.module_utils.providers.libvirt_machines import snapshots
-from ansible_collections.poolwright.virt.plugins.module_utils.providers.libvirt_machines.layout import Layout, tail_of
 from ansible_collections.poolwright.virt.plugins.module_utils.providers.libvirt_machines.leftover import write_record
 from ansible_collections.poolwright.virt.plugins.module_utils.providers.libvirt_machines.record import NAMESPACE, Card, MachineRecord, to_element
 from ansible_collections.poolwright.virt.plugins.module_utils.providers.marks import Mark

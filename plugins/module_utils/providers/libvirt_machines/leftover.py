@@ -13,7 +13,7 @@ import os
 import xml.etree.ElementTree as ET
 
 from ansible_collections.poolwright.virt.plugins.module_utils.images.scratch import publish, scratch_directory
-from ansible_collections.poolwright.virt.plugins.module_utils.providers.libvirt_machines.layout import tail_of
+from ansible_collections.poolwright.virt.plugins.module_utils.libvirt.layout import tail_of
 from ansible_collections.poolwright.virt.plugins.module_utils.providers.libvirt_machines.record import MachineRecord, from_element, to_element
 
 RECORD_NAME = "machine.xml"

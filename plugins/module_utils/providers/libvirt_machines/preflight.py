@@ -7,12 +7,14 @@
 from __future__ import annotations
 
 import os
+import socket
 from collections.abc import Iterable
 
-from ansible_collections.poolwright.virt.plugins.module_utils.errors import InsufficientResources, NotFound, OperationFailed, telling_where
+from ansible_collections.poolwright.virt.plugins.module_utils.errors import InsufficientResources, InvalidSpec, NotFound, OperationFailed, telling_where
 from ansible_collections.poolwright.virt.plugins.module_utils.libvirt.host import Host
+from ansible_collections.poolwright.virt.plugins.module_utils.libvirt.layout import Layout
+from ansible_collections.poolwright.virt.plugins.module_utils.libvirt.session import remote_name
 from ansible_collections.poolwright.virt.plugins.module_utils.providers.libvirt_machines.create import wishes
-from ansible_collections.poolwright.virt.plugins.module_utils.providers.libvirt_machines.layout import Layout
 from ansible_collections.poolwright.virt.plugins.module_utils.providers.types import NetworkSpec, PoolTemplate
 
 _NET_CLASS = "/sys/class/net"
@@ -25,6 +27,16 @@ class NotUsable(OperationFailed):
 
     code = "not_usable"
     config = True
+
+
+def refuse_other_machine(host: Host) -> None:
+    """:raises InvalidSpec: the connection leads to another machine than this one."""
+    if not remote_name(host.uri):
+        return
+    theirs, ours = host.hostname(), socket.gethostname()
+    if theirs.partition(".")[0].lower() != ours.partition(".")[0].lower():
+        hint = f"run this on {theirs} itself (an inventory host of its own) with uri qemu:///system: disks are made where the guests run"
+        raise InvalidSpec([f"uri: {host.uri} leads to the host {theirs}, and this runs on {ours}; {hint}"])
 
 
 def check_host(host: Host, layout: Layout, template: PoolTemplate, virt_type: str) -> None:

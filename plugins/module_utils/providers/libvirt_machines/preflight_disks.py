@@ -24,8 +24,8 @@ from ansible_collections.poolwright.virt.plugins.module_utils.images.inspect imp
 from ansible_collections.poolwright.virt.plugins.module_utils.images.source import TARGETS, ImageSource
 from ansible_collections.poolwright.virt.plugins.module_utils.images.sparse import naming_storage_errors
 from ansible_collections.poolwright.virt.plugins.module_utils.images.web import open_url
+from ansible_collections.poolwright.virt.plugins.module_utils.libvirt.layout import Layout
 from ansible_collections.poolwright.virt.plugins.module_utils.providers.libvirt_machines.create import Source, disk_bytes, where, wishes
-from ansible_collections.poolwright.virt.plugins.module_utils.providers.libvirt_machines.layout import Layout
 from ansible_collections.poolwright.virt.plugins.module_utils.providers.libvirt_machines.preflight import NAME
 from ansible_collections.poolwright.virt.plugins.module_utils.providers.types import DiskSpec, PoolTemplate
 from ansible_collections.poolwright.virt.plugins.module_utils.storage.contents import creatable, described

@@ -11,8 +11,8 @@ from ansible_collections.poolwright.virt.plugins.module_utils.errors import tell
 from ansible_collections.poolwright.virt.plugins.module_utils.images.cache import CachedImage, ImageCache
 from ansible_collections.poolwright.virt.plugins.module_utils.images.source import ImageSource
 from ansible_collections.poolwright.virt.plugins.module_utils.images.sparse import naming_storage_errors
+from ansible_collections.poolwright.virt.plugins.module_utils.libvirt.layout import Layout
 from ansible_collections.poolwright.virt.plugins.module_utils.providers.libvirt_machines.create import Source, where, wishes
-from ansible_collections.poolwright.virt.plugins.module_utils.providers.libvirt_machines.layout import Layout
 from ansible_collections.poolwright.virt.plugins.module_utils.providers.libvirt_machines.preflight import NAME
 from ansible_collections.poolwright.virt.plugins.module_utils.providers.libvirt_machines.preflight_disks import check_fits
 from ansible_collections.poolwright.virt.plugins.module_utils.providers.types import DiskSpec, PoolTemplate

@@ -19,8 +19,8 @@ from ansible_collections.poolwright.virt.plugins.module_utils.imagebackend.regis
 from ansible_collections.poolwright.virt.plugins.module_utils.images.scratch import sweep
 from ansible_collections.poolwright.virt.plugins.module_utils.libvirt.guest import Guest
 from ansible_collections.poolwright.virt.plugins.module_utils.libvirt.host import Host
+from ansible_collections.poolwright.virt.plugins.module_utils.libvirt.layout import Layout, is_machine_directory, tail_of
 from ansible_collections.poolwright.virt.plugins.module_utils.providers.libvirt_machines.create import FURTHER, ROOT, SEED_NAME
-from ansible_collections.poolwright.virt.plugins.module_utils.providers.libvirt_machines.layout import Layout, is_machine_directory, tail_of
 from ansible_collections.poolwright.virt.plugins.module_utils.providers.libvirt_machines.leftover import RECORD_NAME, read_record
 from ansible_collections.poolwright.virt.plugins.module_utils.providers.libvirt_machines.record import NAMESPACE, PREFIX, MachineRecord, with_mark
 from ansible_collections.poolwright.virt.plugins.module_utils.providers.marks import MarkState

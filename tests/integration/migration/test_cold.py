@@ -1,0 +1,83 @@
+# Copyright (c) 2026, poolwright.virt contributors
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""A guest that is switched off goes to the other host, its disks as they are or as something else."""
+
+from __future__ import annotations
+
+import pytest
+
+from ansible_collections.poolwright.virt.tests.integration.migration.conftest import Pair
+
+
+@pytest.mark.parametrize(("backend", "ending", "format"), [("flat", "raw", "raw"), ("qcow2", "qcow2", "qcow2")])
+def test_to_another_backend(pair: Pair, backend: str, ending: str, format: str) -> None:
+    """From an overlay on the first host to a file of its own on the second; it was running, and runs again."""
+    folder, new = pair.local / "disks", pair.local / "new"
+    address = pair.boot("m-1", folder)
+    before, digest = pair.alive(address), pair.digest(1, str(folder / "m-1_root.qcow2"))
+    place = {"target": "vda", "backend": backend, "location": str(new), "name": "m-1_system"}
+    foreseen = pair.migrate("m-1", mode="cold", disks=[place], check=True)
+    moved = pair.migrate("m-1", mode="cold", disks=[place])
+    assert "error" not in moved, moved
+    assert (moved["mode"], moved["state"], moved["source"], moved["target"]) == ("cold", "running", "kvm1", "kvm2")
+    assert (pair.files(1), pair.files(2, "new")) == ([], [f"m-1_system.{ending}"])
+    assert pair.digest(2, str(new / f"m-1_system.{ending}"), format) == digest == moved["disks"][0]["sha256"]
+    assert foreseen["diff"] == moved["diff"]
+    assert pair.alive(pair.booted(2, "m-1")).boot != before.boot
+    assert pair.states("m-1") == ("", "running")
+    again = pair.guest(2, name="m-1", disks=[{"backend": backend, "location": str(new), "name": "m-1_system"}], check=True)
+    assert again["changed"] is False, again
+    # Removed by the module that made it, nothing is left.
+    pair.guest(2, name="m-1", state="absent")
+    assert pair.files(2, "new") == []
+
+
+def test_with_shared_storage_nothing_is_sent(pair: Pair) -> None:
+    data = {"backend": "flat", "location": str(pair.shared / "disks"), "name": "m-1_data", "size_gb": 0.01}
+    pair.guest(1, name="m-1", disks=[data], state="shutoff")
+    moved = pair.migrate("m-1")
+    assert (moved["disks"][0]["how"], moved["disk_bytes"]) == ("shared", 0)
+    assert pair.states("m-1") == ("", "shut off")
+    assert (pair.shared / "disks" / "m-1_data.raw").exists()
+    pair.guest(2, name="m-1", state="running")
+
+
+def test_a_guest_that_is_off_takes_its_disks_along(pair: Pair) -> None:
+    folder = pair.local / "disks"
+    data = {"backend": "flat", "location": str(folder), "name": "m-1_data", "size_gb": 0.02}
+    pair.guest(1, name="m-1", disks=[pair.disk("m-1", folder), data], state="shutoff", autostart=True)
+    digest = pair.digest(1, str(folder / "m-1_root.qcow2"))
+    with (pair.folder / "1" / "local" / "disks" / "m-1_data.raw").open("r+b") as stream:
+        stream.seek(1_000_000)
+        stream.write(b"x" * 100_000)
+    moved = pair.migrate("m-1", keep_source_disks=True)
+    assert "error" not in moved, moved
+    assert pair.digest(2, str(folder / "m-1_root.qcow2")) == digest
+    assert pair.digest(2, str(folder / "m-1_data.raw"), "raw") == pair.digest(1, str(folder / "m-1_data.raw"), "raw") == moved["disks"][1]["sha256"]
+    assert pair.files(1) == pair.files(2) == ["m-1_data.raw", "m-1_root.qcow2"]
+    assert pair.pools(1) + pair.pools(2) == ""
+
+
+def test_a_guest_that_cannot_start_there_starts_again_here(pair: Pair) -> None:
+    address = pair.boot("m-1", pair.local / "disks")
+    uuid = pair.virsh(1, "domuuid", "m-1")
+    # Something of the kind that only shows when it starts: its serial log cannot be written there.
+    pair.guest(1, name="m-1", serial={"log": str(pair.local / "logs" / "m-1.log")})
+    (pair.folder / "1" / "local" / "logs").mkdir(exist_ok=True)
+    told = pair.migrate("m-1", mode="cold")
+    assert "error" in told, told
+    assert pair.states("m-1") == ("running", "")
+    assert (pair.virsh(1, "domuuid", "m-1"), pair.files(2)) == (uuid, [])
+    assert pair.alive(address).uptime < 60
+
+
+def test_a_guest_that_does_not_shut_down_stays(pair: Pair) -> None:
+    pair.guest(1, name="m-1", disks=[], state="running")
+    told = pair.migrate("m-1", mode="cold", shutdown_timeout=1.0)
+    assert told["code"] == "deadline_exceeded" and "force: true" in told["error"], told
+    assert pair.states("m-1") == ("running", "")
+    assert "migration" not in pair.virsh(1, "dumpxml", "m-1") + pair.virsh(1, "dumpxml", "m-1", "--inactive")
+    moved = pair.migrate("m-1", mode="cold", shutdown_timeout=1.0, force=True)
+    assert (moved["state"], pair.states("m-1")) == ("running", ("", "running"))
