@@ -115,7 +115,8 @@ class Ploop(Image):
         return record
 
     def snapshot_create(self, record: DiskRecord, snapshot: str, deadline: Deadline) -> None:
-        files.take_snapshot(self._path, snapshot, deadline)
+        # A paused guest still has the delta open, which QEMU would take for one that was not closed in order.
+        files.take_snapshot(self._path, snapshot, deadline, parallels.disown)
 
     def snapshot_list(self, deadline: Deadline) -> list[str]:
         return files.snapshots(self._path)
@@ -125,7 +126,6 @@ class Ploop(Image):
 
     def snapshot_revert(self, record: DiskRecord, snapshot: str, deadline: Deadline) -> None:
         with files.reverted(self._path, snapshot, deadline) as path:
-            parallels.mark_closed(path)
             if not parallels.grow(path, record.size):
                 os.unlink(path)
                 self._make_delta(path, record.size, (files.snapshot_path(self._path, snapshot), _FORMAT), deadline)
