@@ -60,12 +60,10 @@ def _firmware(wish: Wish, domain: ET.Element) -> list[str]:
 
 
 def _check_networks(host: Host, wish: Wish) -> None:
-    cards = wish.networks or ()
-    known = host.networks() if any(card.network for card in cards) else {}
-    for number, card in enumerate(cards):
+    for number, card in enumerate(wish.networks or ()):
         with telling_where(f"networks[{number}]"):
-            if card.network and card.network not in known:
-                there = ", ".join(sorted(known)) or "none"
+            if card.network and not host.has_network(card.network):
+                there = ", ".join(sorted(host.networks())) or "none"
                 raise NotFound(f"the host has no network {card.network!r}", obj=wish.name, phase="check", hint=f"its networks are: {there}")
             device = card.bridge or card.direct
             if device and not os.path.exists(os.path.join(_NET_CLASS, device)):

@@ -21,16 +21,6 @@ _LOOK_SECONDS = 0.2
 # A guest that is still booting does not notice its button.
 _PRESS_SECONDS = 5.0
 
-_NAMES = {
-    DomainState.RUNNING: "running",
-    DomainState.BLOCKED: "running",
-    DomainState.SHUTDOWN: "running",
-    DomainState.PAUSED: "paused",
-    DomainState.SHUTOFF: "shutoff",
-    DomainState.CRASHED: "crashed",
-    DomainState.PMSUSPENDED: "asleep",
-}
-
 
 class Step(enum.Enum):
     START = "start"
@@ -43,7 +33,7 @@ class Step(enum.Enum):
 
 
 def name_of(state: DomainState) -> str:
-    return _NAMES.get(state, "unknown")
+    return state.word
 
 
 def steps(now: str, wanted: State) -> tuple[Step, ...]:

@@ -34,6 +34,10 @@ class Unsupported(OperationFailed):
     config = True
 
 
+class CpuIncompatible(Unsupported):
+    """The host does not have the CPU; the message says what of it is missing."""
+
+
 class DefinitionRefused(OperationFailed):
     """libvirt does not accept the XML or an argument."""
 
@@ -139,7 +143,7 @@ _TYPES: dict[int, type[VirtError]] = {
     Code.RESOURCE_BUSY: Busy,
     Code.ACCESS_DENIED: AuthenticationFailed,
     Code.STORAGE_VOL_EXIST: Busy,
-    Code.CPU_INCOMPATIBLE: Unsupported,
+    Code.CPU_INCOMPATIBLE: CpuIncompatible,
     Code.XML_INVALID_SCHEMA: DefinitionRefused,
     Code.AUTH_UNAVAILABLE: AuthenticationFailed,
     Code.NO_NODE_DEVICE: NotFound,

@@ -48,6 +48,14 @@ class DomainState(enum.IntEnum):
         """States that a later libvirt adds are none we know."""
         return cls(number) if number in cls._value2member_map_ else cls.NOSTATE
 
+    @property
+    def word(self) -> str:
+        """What users read: ``running``, ``paused``, ``asleep``, ``crashed``, ``shutoff`` or ``unknown``."""
+        return _STATE_WORDS.get(self.value, "unknown")
+
+
+_STATE_WORDS = {1: "running", 2: "running", 3: "paused", 4: "running", 5: "shutoff", 6: "crashed", 7: "asleep"}
+
 
 class Guest:
     """A domain, known by its UUID. Methods raise ``NotFound`` once it is gone, unless they say otherwise."""
@@ -70,9 +78,13 @@ class Guest:
         """Whether it is still there once it is off."""
         return bool(self._ask("virDomainIsPersistent", lambda domain: domain.isPersistent()))
 
-    def xml(self) -> str:
-        """The domain's XML as it is, running or not, secrets left out."""
-        return str(self._ask("virDomainGetXMLDesc", lambda domain: domain.XMLDesc(0)))
+    def xml(self, *, defined: bool = False) -> str:
+        """The domain's XML as it is, running or not, secrets left out.
+
+        :param defined: as it will be when it next starts.
+        """
+        flags = library().VIR_DOMAIN_XML_INACTIVE if defined else 0
+        return str(self._ask("virDomainGetXMLDesc", lambda domain: domain.XMLDesc(flags)))
 
     def definition(self) -> str:
         """What it will be when it next starts, secrets included."""

@@ -24,10 +24,10 @@ from ansible_collections.poolwright.virt.plugins.module_utils.errors import (
 from ansible_collections.poolwright.virt.plugins.module_utils.images.scratch import make_directories
 from ansible_collections.poolwright.virt.plugins.module_utils.images.sparse import naming_storage_errors
 from ansible_collections.poolwright.virt.plugins.module_utils.libvirt.host import Host
+from ansible_collections.poolwright.virt.plugins.module_utils.libvirt.layout import Layout, default_location
 from ansible_collections.poolwright.virt.plugins.module_utils.locks import FileLock
 from ansible_collections.poolwright.virt.plugins.module_utils.migration.run import MigrationRun, Result, Site
 from ansible_collections.poolwright.virt.plugins.module_utils.migration.wish import Wish, problems, route, weaker, wish_of
-from ansible_collections.poolwright.virt.plugins.module_utils.providers.libvirt_machines.layout import Layout, default_location
 from ansible_collections.poolwright.virt.plugins.module_utils.stats import Stats
 
 Params = Mapping[str, Any]

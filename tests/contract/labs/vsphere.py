@@ -151,6 +151,10 @@ class VsphereLab(Lab):
         self._providers.append(made)
         return made
 
+    def other_host(self, host: str) -> str:
+        found = self.vcenter.govc("find", "-type", "HostSystem", "/DC0/host/DC0_C0").split()
+        return next(name for path in found if (name := path.rpartition("/")[2]) != host)
+
     def machine(self) -> MachineSpec:
         place = Placement(folder=self.place)
         return MachineSpec(template=TEMPLATE, placement=place, memory_mb=32, networks=(NetworkSpec(network=self.network, model="vmxnet3"),))
