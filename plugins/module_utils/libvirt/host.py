@@ -361,6 +361,13 @@ class Host:
             self._known_networks = frozenset(self.networks())
         return name in self._known_networks
 
+    def interfaces(self) -> frozenset[str]:
+        """The names of the host's own cards and bridges.
+
+        :raises Unsupported: the driver does not know of them.
+        """
+        return self._session.call("virConnectListAllInterfaces", lambda conn: frozenset(one.name() for one in conn.listAllInterfaces(0)), phase="check")
+
     def leases(self, network: str) -> tuple[DhcpLease, ...]:
         """The DHCP leases of a network, in one call; none for drivers and networks that do not keep any.
 

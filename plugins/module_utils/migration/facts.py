@@ -128,7 +128,7 @@ def guest_facts(domain: ET.Element, state: str) -> GuestFacts:
     owned = {one.record.path for one in record.disks_of(domain)}
     machine = domain.find(f"metadata/{{{record.POOL_NAMESPACE}}}machine")
     directory = "" if machine is None else machine.get("directory", "")
-    cards = [(one.get("type", ""), one.find("source")) for one in tree.devices(domain, "interface")]
+    cards = [source for one in tree.devices(domain, "interface") if (source := one.find("source")) is not None]
     nvram = domain.find("os/nvram")
     return GuestFacts(
         name=domain.findtext("name", ""),
@@ -143,8 +143,9 @@ def guest_facts(domain: ET.Element, state: str) -> GuestFacts:
         cpu="" if cpu is None else ET.tostring(cpu, encoding="unicode"),
         cpu_mode="" if cpu is None else cpu.get("mode", ""),
         disks=tuple(_disk(one, owned, directory) for one in edit_disks.disk_elements(domain, "disk", "lun", "cdrom", "floppy")),
-        networks=_named(cards, "network", "network"),
-        bridges=_named(cards, "bridge", "bridge"),
+        networks=tuple(dict.fromkeys(one.get("network", "") for one in cards if one.get("network"))),
+        # A card on a network of libvirt's names the bridge of this host too, while it runs.
+        bridges=tuple(dict.fromkeys(one.get("bridge", "") for one in cards if one.get("bridge") and not one.get("network"))),
         bound=tuple(_bound(domain)),
         nvram="" if nvram is None else (nvram.text or "").strip() or _source_file(nvram),
         tpm=domain.find("devices/tpm/backend[@type='emulator']") is not None,
@@ -156,10 +157,6 @@ def guest_facts(domain: ET.Element, state: str) -> GuestFacts:
 def _source_file(element: ET.Element) -> str:
     source = element.find("source")
     return "" if source is None else source.get("file", "")
-
-
-def _named(cards: list[tuple[str, ET.Element | None]], kind: str, key: str) -> tuple[str, ...]:
-    return tuple(dict.fromkeys(source.get(key, "") for found, source in cards if found == kind and source is not None and source.get(key)))
 
 
 def _disk(element: ET.Element, owned: set[str], directory: str) -> Disk:

@@ -161,10 +161,9 @@ def _cpu_fits(host: Host, source: Host, guest: GuestFacts) -> bool | None:
 def _bridges(host: Host) -> frozenset[str] | None:
     """Cards and bridges by their names in the kernel; None where the host does not tell."""
     try:
-        devices = host.node_devices("net")
+        return host.interfaces() or None
     except (Unsupported, OperationFailed):
         return None
-    return frozenset(os.path.basename(device.path) for device in devices) or None
 
 
 def _paths(target: Host, source: Host, guest: GuestFacts, extra: tuple[str, ...], known: Known, deadline: Deadline) -> tuple[dict[str, There], frozenset[str]]:

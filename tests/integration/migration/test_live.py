@@ -73,7 +73,8 @@ def test_with_copied_storage(pair: Pair, base: str) -> None:
     assert told["how"] == "copied"
     assert (told["base"] == "flattened") is (base != "there")
     assert foreseen["disks"] == moved["disks"]
-    assert moved["disk_bytes"] > 0
+    # Of an overlay that the guest has not written to there is nothing to copy.
+    assert moved["disk_bytes"] > 0 or base == "there"
     assert pair.pools(1) + pair.pools(2) == ""
     # What it says of its disk is true there: the module that made it finds nothing to do.
     again = pair.guest(2, name="m-1", disks=[{"backend": "qcow2", "location": str(folder), "name": "m-1_root"}], check=True)
@@ -95,7 +96,11 @@ def test_a_seed_is_sent_and_two_disks_are_copied(pair: Pair) -> None:
     before = pair.alive(address)
     moved = pair.migrate("m-1")
     assert "error" not in moved, moved
-    assert {disk["target"]: disk["how"] for disk in moved["disks"]} == {"vda": "copied", "vdb": "copied", "sda": "sent"}
+    assert {disk["source"].rpartition("/")[2]: disk["how"] for disk in moved["disks"]} == {
+        "m-1_root.qcow2": "copied",
+        "m-1_data.raw": "copied",
+        "seed.iso": "sent",
+    }
     assert same_run(before, pair.alive(address))
     assert (pair.files(1), pair.files(2)) == ([], ["m-1_data.raw", "m-1_root.qcow2"])
     # A medium may be in other drives too.
@@ -120,7 +125,7 @@ def test_at_the_deadline_it_goes_on_where_it_was(pair: Pair) -> None:
 def test_at_the_deadline_it_is_paused_and_arrives(pair: Pair) -> None:
     address = pair.boot("m-1", pair.local / "disks")
     before = pair.alive(address)
-    moved = pair.migrate("m-1", bandwidth_mib=16, timeout=3.0, on_timeout="pause")
+    moved = pair.migrate("m-1", bandwidth_mib=4, timeout=15.0, on_timeout="pause")
     assert "error" not in moved, moved
     assert pair.states("m-1") == ("", "running")
     assert same_run(before, pair.alive(address))

@@ -23,7 +23,7 @@ DOMAIN = """<domain type='kvm' xmlns:foo='urn:foo'><name>web</name><uuid>9f0c000
 <disk type='file' device='disk'><driver name='qemu' type='qcow2' cache='none'/><source file='/d/web_root.qcow2' index='1'/><backingStore type='file'>
 <format type='qcow2'/><source file='/i/base'/><backingStore/></backingStore><target dev='vda' bus='virtio'/><serial>abc</serial></disk>
 <disk type='file' device='cdrom'><target dev='sda' bus='sata'/></disk>
-<interface type='bridge'><source bridge='br0'/></interface><interface type='network'><source network='default'/></interface>
+<interface type='bridge'><source bridge='br0'/></interface><interface type='bridge'><source network='default' bridge='virbr0'/></interface>
 <hostdev mode='subsystem' type='pci'/></devices></domain>"""
 
 
