@@ -83,12 +83,14 @@ options:
       - With O(path), also the URL or absolute path of a file with checksums as C(sha256sum) writes it. The line counts that names the file
         that O(source) ends in. It is read in each run.
       - Of a compressed file it is the checksum of the file as it is fetched.
+      - Of a V(vmdk) of several files it is that of the descriptor and all of them, joined in the order in which the descriptor names them.
     type: str
   format:
     description:
       - What the file is; of a compressed one, what is in it. The default goes by the end of the source's name. A file that is something
         else is refused.
-      - With O(path), one of V(qcow2), V(raw), V(vmdk) (monolithicSparse or streamOptimized), V(vhdx) and V(vdi).
+      - With O(path), one of V(qcow2), V(raw), V(vmdk), V(vhdx) and V(vdi). A V(vmdk) of several files is named by its descriptor, and becomes
+        one file.
       - With O(datastore), any but V(vdi).
     type: str
     choices: [vmdk, ova, ovf, iso, qcow2, raw, vhdx, vdi]

@@ -38,7 +38,7 @@ attributes:
   idempotent:
     support: partial
     details:
-      - O(state=rebooted) restarts the guest each time.
+      - O(state=rebooted) restarts the guest each time, and O(snapshot.state=reverted) takes its disks back each time.
 options:
   uri:
     description:
@@ -740,6 +740,27 @@ options:
     description:
       - Whether the guest starts with the host.
     type: bool
+  snapshot: &snapshot
+    description:
+      - A snapshot of all disks that were made for the guest, taken at one moment and kept by their backends. Memory, NVRAM and TPM state are
+        no part of it.
+    type: dict
+    suboptions:
+      name:
+        description:
+          - Its name, of up to 40 letters, digits, C(_), C(.) and C(-).
+        type: str
+        required: true
+      state:
+        description:
+          - V(present) takes it if there is none of that name. It is taken while the guest is off where O(state) brings it there or starts it.
+            A guest that runs on is paused meanwhile. What it has not written yet is then missing, as after a power failure.
+          - V(absent) deletes it.
+          - V(reverted) gives the disks the contents that they had, each time. A guest that runs is switched off for that, and started again
+            unless O(state) says otherwise.
+        type: str
+        choices: [present, absent, reverted]
+        default: present
   guests:
     description:
       - Several guests in one call, in place of O(name) and all options of one guest. One that fails does not stop the others.
@@ -787,6 +808,7 @@ options:
       watchdog: *watchdog
       hostdevs: *hostdevs
       autostart: *autostart
+      snapshot: *snapshot
 requirements:
   - Python 3.9 or newer on the target host
   - libvirt-python
@@ -867,6 +889,20 @@ EXAMPLES = r"""
     shutdown_timeout: 120
     force: true
 
+- name: Keep its disks as they are before its first start
+  poolwright.virt.libvirt_guest:
+    name: web-1
+    state: running
+    snapshot:
+      name: clean
+
+- name: Return to that
+  poolwright.virt.libvirt_guest:
+    name: web-1
+    snapshot:
+      name: clean
+      state: reverted
+
 - name: Several guests in one call
   poolwright.virt.libvirt_guest:
     guests:
@@ -932,6 +968,12 @@ pending_restart:
   type: list
   elements: str
   sample: [machine]
+snapshots:
+  description: The names of its snapshots.
+  returned: success, with O(snapshot)
+  type: list
+  elements: str
+  sample: [clean]
 changes:
   description: The options that differed. V(definition) stands for a guest that was not defined.
   returned: success

@@ -25,8 +25,8 @@ from ansible_collections.poolwright.virt.plugins.module_utils.pool.spec_parse im
 from ansible_collections.poolwright.virt.plugins.module_utils.providers.libvirt_machines.create import Site, plan_machine
 from ansible_collections.poolwright.virt.plugins.module_utils.providers.marks import Mark, new_machine_id
 from ansible_collections.poolwright.virt.plugins.module_utils.stats import Stats
+from ansible_collections.poolwright.virt.tests.bench.packed import play
 from ansible_collections.poolwright.virt.tests.bench.places import TINY
-from ansible_collections.poolwright.virt.tests.bench.pool_module import play
 from ansible_collections.poolwright.virt.tests.bench.stage import URI, Stage
 
 

@@ -18,7 +18,18 @@ from typing import Any, NoReturn
 from ansible_collections.poolwright.virt.plugins.module_utils.clock import Clock
 from ansible_collections.poolwright.virt.plugins.module_utils.errors import Busy, VirtError
 from ansible_collections.poolwright.virt.plugins.module_utils.locks import FileLock
-from ansible_collections.poolwright.virt.tests.bench import cached_image, converged, document, dummy, fill, image_fetch, upload, vsphere_fill, vsphere_scale
+from ansible_collections.poolwright.virt.tests.bench import (
+    cached_image,
+    converged,
+    document,
+    dummy,
+    fill,
+    guests,
+    image_fetch,
+    upload,
+    vsphere_fill,
+    vsphere_scale,
+)
 from ansible_collections.poolwright.virt.tests.bench.figures import Measured, Wrong
 from ansible_collections.poolwright.virt.tests.bench.machine import facts
 from ansible_collections.poolwright.virt.tests.bench.places import BENCH, RESULTS, ROOT
@@ -26,6 +37,7 @@ from ansible_collections.poolwright.virt.tests.bench.places import BENCH, RESULT
 MEASUREMENTS: dict[str, Callable[[bool], Measured]] = {
     "fill": fill.measure,
     "converged": converged.measure,
+    "guests": guests.measure,
     "dummy": dummy.measure,
     "cached-image": cached_image.measure,
     "image-fetch": image_fetch.measure,

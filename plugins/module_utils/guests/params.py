@@ -16,6 +16,7 @@ from ansible_collections.poolwright.virt.plugins.module_utils.errors import Inva
 from ansible_collections.poolwright.virt.plugins.module_utils.guests import wish as wishes
 from ansible_collections.poolwright.virt.plugins.module_utils.guests.spec import guest_options
 from ansible_collections.poolwright.virt.plugins.module_utils.guests.wish import BUS_PREFIXES, State, Wish
+from ansible_collections.poolwright.virt.plugins.module_utils.imagebackend.base import snapshot_name
 from ansible_collections.poolwright.virt.plugins.module_utils.storage.params import PLACE, parse_disk
 
 Params = Mapping[str, Any]
@@ -112,6 +113,7 @@ def _described(params: Params, name: str, state: State, problem: Problem) -> Wis
         rng=_group(wishes.Rng, params.get("rng")),
         watchdog=_group(wishes.Watchdog, params.get("watchdog")),
         hostdevs=_each(params.get("hostdevs"), lambda number, raw: _hostdev(f"hostdevs[{number}]", raw, problem)),
+        snapshot=_snapshot(params.get("snapshot"), problem),
     )
     _check_together(wish, problem)
     _check_devices(wish, problem)
@@ -289,6 +291,18 @@ def _hostdev(where: str, raw: Params, problem: Problem) -> wishes.HostDevice:
     if not (_PCI if raw["type"] == "pci" else _USB).fullmatch(address):
         problem(f"{where}.address", f"{raw['address']!r} is not {'0000:01:00.0' if raw['type'] == 'pci' else 'vendor:product, such as 046d:c52b'}")
     return wishes.HostDevice(str(raw["type"]), address)
+
+
+def _snapshot(raw: Params | None, problem: Problem) -> wishes.SnapshotWish | None:
+    if raw is None:
+        return None
+    try:
+        name = snapshot_name(str(raw["name"]))
+    except InvalidSpec as exc:
+        name = ""
+        for fault in exc.problems:
+            problem("snapshot.name", fault)
+    return wishes.SnapshotWish(name, wishes.SnapshotState(raw.get("state") or "present"))
 
 
 def _check_together(wish: Wish, problem: Problem) -> None:

@@ -13,31 +13,45 @@ from ansible_collections.poolwright.virt.plugins.module_utils.guests import tree
 from ansible_collections.poolwright.virt.plugins.module_utils.guests.live import LivePlan
 from ansible_collections.poolwright.virt.plugins.module_utils.guests.look import ABSENT, Seen, told
 from ansible_collections.poolwright.virt.plugins.module_utils.guests.power import Step
+from ansible_collections.poolwright.virt.plugins.module_utils.guests.snapshots import Deed, SnapshotPlan, around
 from ansible_collections.poolwright.virt.plugins.module_utils.guests.storage import StoragePlan
 
 
 @dataclass(frozen=True)
 class Plan:
-    """What a run does. ``after`` is None where the guest is to be gone."""
+    """What a run does. ``after`` is None where the guest is to be gone; ``secrets`` are names of those that are not there yet."""
 
     seen: Seen
     after: ET.Element | None = field(default=None, repr=False)
     changes: tuple[str, ...] = ()
     storage: StoragePlan = StoragePlan()
+    snapshots: SnapshotPlan = SnapshotPlan()
     live: LivePlan = LivePlan()
     steps: tuple[Step, ...] = ()
     state: str = ABSENT
     autostart: bool = False
     define: bool = False
+    secrets: tuple[str, ...] = ()
 
     @property
     def changed(self) -> bool:
-        return bool(self.changes or self.steps or not self.live.empty or self.storage.missing or self.storage.growth)
+        """Whether anything is to be done."""
+        return self._besides_live or not self.live.empty
+
+    @property
+    def only_live(self) -> bool:
+        """Whether nothing is to be changed but the guest as it runs."""
+        return not self._besides_live and not self.live.empty
+
+    @property
+    def _besides_live(self) -> bool:
+        return bool(self.changes or self.steps or self.snapshots.steps or self.storage.missing or self.storage.growth or self.secrets)
 
 
 def actions_of(plan: Plan) -> list[str]:
     """In words, in the order in which they are taken."""
-    said = [f"grow the disk {growth.own.record.path} to {growth.size} bytes" for growth in plan.storage.growth]
+    said = [f"make the secret {name}" for name in plan.secrets]
+    said += [f"grow the disk {growth.own.record.path} to {growth.size} bytes" for growth in plan.storage.growth]
     if plan.after is None:
         return ["remove"] if plan.changes else []
     said += ["define"] if plan.define else []
@@ -49,7 +63,8 @@ def actions_of(plan: Plan) -> list[str]:
     said += [f"set {name}" for name, value in values.items() if value is not None]
     texts = {"title": plan.live.title, "description": plan.live.description, "metadata": plan.live.metadata or None}
     said += [f"set {name}" for name, value in texts.items() if value is not None]
-    return [*said, *(step.value for step in plan.steps)]
+    first, rest = around(plan.steps)
+    return [*said, *(step.value for step in first), *(str(step) for step in plan.snapshots.steps), *(step.value for step in rest)]
 
 
 def diff_of(plan: Plan) -> dict[str, str]:
@@ -58,6 +73,10 @@ def diff_of(plan: Plan) -> dict[str, str]:
     if not plan.changed:
         return {"before": before, "after": before}
     after = told(plan.after, plan.state, autostart=plan.autostart)
+    if plan.snapshots.names is not None:
+        before += f"snapshots: {', '.join(plan.snapshots.names)}\n" if before else ""
+        after += f"snapshots: {', '.join(plan.snapshots.names_after)}\n"
+    after += "".join(f"disks: as in the snapshot {step.name}\n" for step in plan.snapshots.steps if step.deed is Deed.REVERT)
     if seen.definition is not None and plan.after is not None and passwords(seen.definition) != passwords(plan.after):
         after = after.replace(f'passwd="{tree.MASK}"', f'passwd="{tree.MASK} (another one)"')
     return {"before": before, "after": after}

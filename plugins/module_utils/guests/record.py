@@ -12,6 +12,7 @@
       </disk>
       <value key="">...</value>            the user's own
       <source given="" became=""/>         of a guest from the user's XML: digests of that, and of what libvirt made of it
+      <task kind="" snapshot="" was=""/>   what is being done to its disks together; left by a run that was killed in it
     </guest>
 """
 
@@ -21,6 +22,7 @@ import copy
 import hashlib
 import xml.etree.ElementTree as ET
 from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
 from typing import Any
 
 from ansible_collections.poolwright.virt.plugins.module_utils.guests import tree
@@ -31,6 +33,15 @@ PREFIX = "poolwright-guest"
 POOL_NAMESPACE = "https://poolwright.virt/xmlns/machine/1"
 
 ET.register_namespace(PREFIX, NAMESPACE)
+
+
+@dataclass(frozen=True)
+class Task:
+    """``was``: the state that the guest was in when it began."""
+
+    kind: str
+    snapshot: str
+    was: str
 
 
 def _name(tag: str) -> str:
@@ -54,7 +65,7 @@ def _ours(domain: ET.Element) -> ET.Element:
     if element is None:
         element = ET.SubElement(tree.ensure(domain, "metadata"), _name("guest"))
     if element.get("uuid") != uuid:
-        for stale in [*element.findall(_name("disk")), *element.findall(_name("source"))]:
+        for stale in [one for tag in ("disk", "source", "task") for one in element.findall(_name(tag))]:
             element.remove(stale)
         element.set("uuid", uuid)
     return element
@@ -130,6 +141,21 @@ def set_source(domain: ET.Element, given: str, became: str) -> None:
     if source is None:
         source = ET.SubElement(element, _name("source"))
     tree.set_attributes(source, given=given, became=became)
+
+
+def task_of(domain: ET.Element) -> Task | None:
+    """What a run began with this domain's disks and did not end."""
+    element = find(domain)
+    task = None if element is None or element.get("uuid") != domain.findtext("uuid", "") else element.find(_name("task"))
+    return None if task is None else Task(task.get("kind", ""), task.get("snapshot", ""), task.get("was", ""))
+
+
+def set_task(domain: ET.Element, task: Task | None) -> None:
+    element = _ours(domain)
+    tree.drop(element, _name("task"))
+    if task is not None:
+        ET.SubElement(element, _name("task"), {"kind": task.kind, "snapshot": task.snapshot, "was": task.was})
+    _drop_empty(domain)
 
 
 def digest(domain: ET.Element) -> str:

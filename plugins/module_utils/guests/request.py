@@ -28,6 +28,7 @@ from ansible_collections.poolwright.virt.plugins.module_utils.guests.glance impo
 from ansible_collections.poolwright.virt.plugins.module_utils.guests.look import AddressBook
 from ansible_collections.poolwright.virt.plugins.module_utils.guests.params import parse_request
 from ansible_collections.poolwright.virt.plugins.module_utils.guests.run import GuestRun, Options, Result, Site
+from ansible_collections.poolwright.virt.plugins.module_utils.guests.secrets import gives_keys
 from ansible_collections.poolwright.virt.plugins.module_utils.guests.wish import Wish
 from ansible_collections.poolwright.virt.plugins.module_utils.images.cache import ImageCache
 from ansible_collections.poolwright.virt.plugins.module_utils.images.scratch import make_directories
@@ -93,7 +94,7 @@ def _as_it_is(site: Site, wish: Wish, opts: Options, cancel: threading.Event, gl
     :raises AuthenticationFailed, ConnectionFailed, MissingDependency: it cannot be looked at, and nor can the others.
     """
     seen = glance.of(wish.name)
-    if seen.guest is None:
+    if seen.guest is None or gives_keys(wish):
         return None
     try:
         foreseen = GuestRun(site, wish, replace(opts, check_mode=True), cancel).result_for(seen)

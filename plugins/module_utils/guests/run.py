@@ -28,9 +28,20 @@ from ansible_collections.poolwright.virt.plugins.module_utils.guests.overlays im
 from ansible_collections.poolwright.virt.plugins.module_utils.guests.plan import Plan, actions_of, diff_of, passwords
 from ansible_collections.poolwright.virt.plugins.module_utils.guests.plug import carry_out
 from ansible_collections.poolwright.virt.plugins.module_utils.guests.power import Patience, Step
+from ansible_collections.poolwright.virt.plugins.module_utils.guests.secrets import with_secrets
+from ansible_collections.poolwright.virt.plugins.module_utils.guests.snapshots import (
+    SnapshotPlan,
+    around,
+    begin_snapshots,
+    carry_out_snapshots,
+    end_snapshots,
+    plan_snapshots,
+    power_steps,
+)
 from ansible_collections.poolwright.virt.plugins.module_utils.guests.storage import Storage, StoragePlan, info_of, remove_disks
 from ansible_collections.poolwright.virt.plugins.module_utils.guests.wish import State, Wish
 from ansible_collections.poolwright.virt.plugins.module_utils.images.cache import ImageCache
+from ansible_collections.poolwright.virt.plugins.module_utils.libvirt.ceph_disks import CephSecret
 from ansible_collections.poolwright.virt.plugins.module_utils.libvirt.domain_xml import Platform
 from ansible_collections.poolwright.virt.plugins.module_utils.libvirt.guest import Guest
 from ansible_collections.poolwright.virt.plugins.module_utils.libvirt.host import Host
@@ -82,6 +93,7 @@ class GuestRun:
         self._left: list[str] = []
         self._refused: list[str] = []
         self._made: list[tuple[str, str]] = []
+        self._secrets: tuple[CephSecret, ...] = ()
 
     def result(self) -> Result:
         # A prediction need not wait for others.
@@ -93,6 +105,7 @@ class GuestRun:
         _refuse_pools(seen, self._wish.name)
         if self._wish.state is State.ABSENT:
             return self._absent(seen)
+        self._wish, self._secrets = with_secrets(self._host, self._wish)
         return self._present(seen)
 
     # -- absent
@@ -126,6 +139,9 @@ class GuestRun:
     def _present(self, seen: Seen) -> Result:
         plan = self._plan(seen)
         pending = plan.live.pending
+        for secret in () if self._opts.check_mode else self._secrets:
+            # Also where nothing changes: nobody can tell whether it holds the key that the keyring has now.
+            secret.put(self._host)
         if not self._opts.check_mode and plan.changed:
             guest = self._carry_out(plan)
             now = look(self._host, self._wish.name)
@@ -138,7 +154,8 @@ class GuestRun:
 
     def _plan(self, seen: Seen) -> Plan:
         plan = self._plan_typed(seen) if self._wish.xml is None else self._plan_xml(seen)
-        steps = power.steps(seen.state, self._wish.state)
+        snapshots = SnapshotPlan() if plan.after is None else plan_snapshots(self._wish, seen, plan.after, self._deadline)
+        steps = power_steps(seen, self._wish.state, snapshots)
         state = power.after("shutoff" if seen.guest is None else seen.state, steps)
         autostart = seen.autostart if self._wish.autostart is None else self._wish.autostart
         changes = plan.changes
@@ -147,7 +164,10 @@ class GuestRun:
         if seen.guest is not None and not seen.persistent:
             changes = (*changes, "definition")
         define = bool(changes) and changes != ("autostart",)
-        return replace(plan, steps=steps, state=state, autostart=autostart, changes=changes, define=define)
+        # Off before it could take anything.
+        live = LivePlan() if Step.PULL_PLUG in steps else plan.live
+        missing = tuple(secret.name for secret in self._secrets if secret.missing)
+        return replace(plan, secrets=missing, live=live, snapshots=snapshots, steps=steps, state=state, autostart=autostart, changes=changes, define=define)
 
     def _uuid(self, seen: Seen) -> str:
         asked = self._wish.uuid
@@ -178,6 +198,7 @@ class GuestRun:
         own = record.disks_of(before)
         storage = Storage(self._site.cache, self._deadline, fetch=not self._opts.check_mode).plan(wish.disks or (), own, wish.name)
         _refuse_growth_below_overlays(storage, scene)
+        self._warnings += storage.notes
         after, names = edited(before, wish, scene)
         if storage.own != own:
             record.set_disks(after, storage.own)
@@ -187,7 +208,7 @@ class GuestRun:
             live = plan_live(seen.current, options(settled(wish, after, scene), scene, live=True))
             # A running domain that loses its definition still tells which disks are its own.
             live = replace(live, metadata=live.metadata or record.disks_of(seen.current) != tuple(replace(disk, made=True) for disk in storage.own))
-        return Plan(seen, after, (*names, *grown) if seen.guest is not None else ("definition", *names), storage, live)
+        return Plan(seen, after, (*names, *grown) if seen.guest is not None else ("definition", *names), storage, live=live)
 
     def _canonical(self, machine: str, virt_type: str) -> str:
         if not machine or virt_type == "test":
@@ -248,9 +269,14 @@ class GuestRun:
             if seen.guest is None:
                 self._undo(guest, plan)
             raise
-        if seen.active:
+        if seen.active and not plan.live.empty:
             self._refused = carry_out(guest, self._host.uri, plan.live, definition, self._site.clock, self._opts.unplug_timeout)
-        power.take(guest, plan.steps, self._patience)
+        first, rest = around(plan.steps)
+        begin_snapshots(self._host, guest, plan.snapshots, seen)
+        power.take(guest, first, self._patience)
+        carry_out_snapshots(self._host, guest, plan.snapshots, self._deadline)
+        power.take(guest, rest, self._patience)
+        end_snapshots(self._host, guest, plan.snapshots)
         return guest
 
     def _make_disks(self, guest: Guest, plan: Plan) -> ET.Element:
@@ -307,6 +333,7 @@ class GuestRun:
             "addresses": [address for found in addresses.values() for address in found],
             "disks": [] if domain is None else disks_view(domain),
             "networks": [] if domain is None else networks_view(domain, addresses),
+            **({} if plan.snapshots.names is None else {"snapshots": list(plan.snapshots.names_after)}),
             "pending_restart": [] if state not in ("running", "paused") else list(pending),
             "changes": list(plan.changes),
             "actions": actions_of(plan),
@@ -316,7 +343,7 @@ class GuestRun:
 
     def _all_refused(self, plan: Plan) -> bool:
         """Whether nothing was to be changed but the running guest, and it took none of it."""
-        return not (plan.changes or plan.steps or plan.storage.missing or plan.storage.growth) and 0 < plan.live.size == len(self._refused)
+        return plan.only_live and len(self._refused) == plan.live.size
 
 
 def _defined(seen: Seen) -> ET.Element:

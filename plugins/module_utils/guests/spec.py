@@ -12,6 +12,7 @@ from ansible_collections.poolwright.virt.plugins.module_utils.storage.spec impor
 
 Spec = dict[str, Any]
 
+SNAPSHOT_STATES = ("present", "absent", "reverted")
 STATES = ("present", "running", "paused", "shutoff", "rebooted", "absent")
 BUSES = ("virtio", "scsi", "sata", "ide", "usb")
 CARD_MODELS = ("virtio", "e1000", "e1000e", "rtl8139", "vmxnet3")
@@ -61,6 +62,7 @@ def guest_options() -> Spec:
         **_storage_options(),
         **_device_options(),
         "autostart": {"type": "bool"},
+        "snapshot": _group(name=_text(required=True), state=_text(*SNAPSHOT_STATES, default="present")),
     }
 
 

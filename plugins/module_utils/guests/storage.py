@@ -6,7 +6,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import os
 import shutil
 from collections.abc import Sequence
@@ -15,28 +14,21 @@ from dataclasses import dataclass, replace
 from ansible_collections.poolwright.virt.plugins.module_utils.clock import Deadline
 from ansible_collections.poolwright.virt.plugins.module_utils.errors import (
     Busy,
-    ChecksumMismatch,
-    ImageRefused,
     InsufficientResources,
     InvalidSpec,
     NotFound,
     telling_where,
 )
 from ansible_collections.poolwright.virt.plugins.module_utils.guests.wish import Disk
-from ansible_collections.poolwright.virt.plugins.module_utils.imagebackend.base import SECTOR, Image
+from ansible_collections.poolwright.virt.plugins.module_utils.imagebackend.base import Image
 from ansible_collections.poolwright.virt.plugins.module_utils.imagebackend.disks import CreatableDisk, DiskFromImage
 from ansible_collections.poolwright.virt.plugins.module_utils.imagebackend.records import DiskInfo, DiskRecord
-from ansible_collections.poolwright.virt.plugins.module_utils.images import checksums
 from ansible_collections.poolwright.virt.plugins.module_utils.images.cache import CachedImage, ImageCache
-from ansible_collections.poolwright.virt.plugins.module_utils.images.inspect import inspect_file
-from ansible_collections.poolwright.virt.plugins.module_utils.images.source import ImageSource
 from ansible_collections.poolwright.virt.plugins.module_utils.images.sparse import naming_storage_errors
-from ansible_collections.poolwright.virt.plugins.module_utils.images.web import open_url
-from ansible_collections.poolwright.virt.plugins.module_utils.storage.contents import Contents, creatable, described, origin_of
-from ansible_collections.poolwright.virt.plugins.module_utils.storage.record import OwnDisk
+from ansible_collections.poolwright.virt.plugins.module_utils.storage.contents import Contents, creatable, origin_of
+from ansible_collections.poolwright.virt.plugins.module_utils.storage.record import Origin, OwnDisk
+from ansible_collections.poolwright.virt.plugins.module_utils.storage.sources import Sources, is_seen
 from ansible_collections.poolwright.virt.plugins.module_utils.storage.wish import DiskWish, renewed
-
-_CHUNK = 1024 * 1024
 
 
 @dataclass(frozen=True)
@@ -49,11 +41,12 @@ class Growth:
 
 @dataclass(frozen=True)
 class StoragePlan:
-    """``missing`` are made once the domain names them in its record; ``own`` is that record, whole."""
+    """``missing`` are made once the domain names them in its record; ``own`` is that record, whole. ``notes`` are for the user."""
 
     own: tuple[OwnDisk, ...] = ()
     missing: tuple[CreatableDisk, ...] = ()
     growth: tuple[Growth, ...] = ()
+    notes: tuple[str, ...] = ()
 
 
 def info_of(disk: Disk) -> DiskInfo:
@@ -70,14 +63,13 @@ class Storage:
     """
 
     def __init__(self, cache: ImageCache, deadline: Deadline, *, fetch: bool) -> None:
-        self._cache = cache
+        self._sources = Sources(cache, deadline, fetch=fetch)
         self._deadline = deadline
-        self._fetch = fetch
 
     def plan(self, wanted: Sequence[Disk], own: Sequence[OwnDisk], guest: str) -> StoragePlan:
         """:raises VirtError: one cannot be as it is wanted; nothing was touched."""
         recorded = {disk.key: disk for disk in own}
-        kept, missing, growth = dict(recorded), [], []
+        kept, missing, growth, notes = dict(recorded), [], [], []
         for number, disk in enumerate(wanted):
             with telling_where(f"disks[{number}]"):
                 known = None if disk.on is None else recorded.get(disk.on.key)
@@ -89,6 +81,7 @@ class Storage:
                     _must_not_be_there(place, guest, self._deadline)
                 elif place.exists(self._deadline):
                     growth += _growth(known, disk.on)
+                    notes += _notes(f"disks[{number}]", known, disk.on)
                     kept[known.key] = replace(known, made=True, options=renewed(known.options, disk.on.options))
                     continue
                 elif known.made:
@@ -101,24 +94,13 @@ class Storage:
         self._check_space(missing, guest)
         sizes = {one.own.key: one.size for one in growth}
         now = [replace(disk, record=replace(disk.record, size=sizes.get(key, disk.record.size))) for key, disk in kept.items()]
-        return StoragePlan(tuple(now), tuple(missing), tuple(growth))
+        return StoragePlan(tuple(now), tuple(missing), tuple(growth), tuple(notes))
 
     def _source(self, disk: DiskWish, known: OwnDisk | None) -> CachedImage | Contents:
-        if disk.image is not None:
-            return self._image(disk.image)
         if not disk.is_made and known is None:
             raise InvalidSpec([f"{disk.name}: the disk is gone, and nothing says what it is to be made from; give image, or size_gb"])
         size = disk.size if disk.size is not None or known is None else known.record.size or None
-        return described(replace(disk, size=size), self._deadline)
-
-    @telling_where("image")
-    def _image(self, source: ImageSource) -> CachedImage:
-        source = checksums.resolved(source, self._deadline)
-        if self._fetch:
-            with naming_storage_errors(source.source if not source.is_remote else str(source), "fetch"):
-                return self._cache.ensure(source, self._deadline)
-        source = self._cache.resolved(source, self._deadline)
-        return self._cache.lookup(source) or _judged(source, self._deadline)
+        return self._sources.of(replace(disk, size=size))
 
     def _check_space(self, missing: Sequence[CreatableDisk], guest: str) -> None:
         """Room for what disks take at once where that can be told; what the guest writes later comes on top."""
@@ -136,41 +118,21 @@ class Storage:
                 raise InsufficientResources(f"its disks need {amount} bytes, {directory} has {free} free", obj=guest, phase="check", hint=hint)
 
 
-def _judged(source: ImageSource, deadline: Deadline) -> CachedImage:
-    """An image that is not in the cache and must not be brought there, as far as it can be told; of a remote one no size is known."""
-    if source.is_remote:
-        answer = open_url(source.source, deadline.remaining)
-        if answer is not None:
-            answer.stream.close()
-        return CachedImage("", source.digest or "", source.format, SECTOR, 0, 0)
-    if not os.path.exists(source.path):
-        raise NotFound("there is no such file on the host that the disks are on", obj=str(source), phase="check", hint="correct the image's source")
-    if not os.path.isfile(source.path):
-        raise ImageRefused("it is not a regular file", obj=str(source), phase="check", hint="give a file that holds the image")
-    _check_digest(source, deadline)
-    inspected = inspect_file(source.path, source.format, deadline, name=str(source))
-    return CachedImage(source.path, source.digest or "", source.format, inspected.virtual_size, os.path.getsize(source.path), inspected.allocated)
-
-
-def _check_digest(source: ImageSource, deadline: Deadline) -> None:
-    if source.digest is None:
-        return
-    hasher = hashlib.new(source.algorithm)
-    with open(source.path, "rb") as stream:
-        for chunk in iter(lambda: stream.read(_CHUNK), b""):
-            hasher.update(chunk)
-            deadline.check("reading the image", obj=str(source), phase="check")
-    found = f"{source.algorithm}:{hasher.hexdigest()}"
-    if found != source.digest:
-        hint = "correct the checksum if the image was changed on purpose"
-        raise ChecksumMismatch(f"the checksum should be {source.digest}, but is {found}", obj=str(source), phase="check", hint=hint)
-
-
 def _record_of(made: CreatableDisk) -> DiskRecord:
     """As it will be made; of 0 bytes where that follows from an image that nobody has seen yet."""
     found = made.record()
-    unseen = isinstance(made, DiskFromImage) and not made.image.path
+    unseen = isinstance(made, DiskFromImage) and not is_seen(made.image)
     return replace(found, size=made.size or 0) if unseen else found
+
+
+def _notes(where: str, known: OwnDisk, disk: DiskWish) -> list[str]:
+    """What is on a disk is said once: when it is made."""
+    asked, made = Origin.of(disk), known.origin
+    if made == Origin() or (disk.image is None and disk.content is None):
+        return []
+    mirrored = "" != asked.checksum == made.checksum
+    same = mirrored or (asked.source, asked.content) == (made.source, made.content)
+    return [] if same else [f"{where}: {known.record.path} was made from {made}, and stays so; to have it from {asked}, name a new disk"]
 
 
 def _growth(known: OwnDisk, disk: DiskWish) -> list[Growth]:

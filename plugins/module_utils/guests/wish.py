@@ -27,6 +27,20 @@ class State(enum.Enum):
     ABSENT = "absent"
 
 
+class SnapshotState(enum.Enum):
+    """``REVERTED`` gives the disks the contents that they had, each time."""
+
+    PRESENT = "present"
+    ABSENT = "absent"
+    REVERTED = "reverted"
+
+
+@dataclass(frozen=True)
+class SnapshotWish:
+    name: str
+    state: SnapshotState = SnapshotState.PRESENT
+
+
 @dataclass(frozen=True)
 class Cpu:
     """The model (``mode`` as libvirt has it) and the topology of the virtual CPUs; ``features`` are names with policies."""
@@ -238,6 +252,7 @@ class Wish:
     watchdog: Watchdog | None = None
     hostdevs: tuple[HostDevice, ...] | None = None
     autostart: bool | None = None
+    snapshot: SnapshotWish | None = None
 
     @property
     def orders_devices(self) -> bool:

@@ -16,6 +16,7 @@ from typing import IO, ClassVar
 
 from ansible_collections.poolwright.virt.plugins.module_utils.clock import Deadline
 from ansible_collections.poolwright.virt.plugins.module_utils.errors import Busy, ImageRefused, InsufficientResources, InvalidSpec, NotOurs
+from ansible_collections.poolwright.virt.plugins.module_utils.imagebackend.notes import Note
 from ansible_collections.poolwright.virt.plugins.module_utils.imagebackend.options import DEFAULT_OPTIONS, DiskOptions
 from ansible_collections.poolwright.virt.plugins.module_utils.imagebackend.records import DiskInfo, DiskRecord
 from ansible_collections.poolwright.virt.plugins.module_utils.images.cache import CachedImage
@@ -102,6 +103,14 @@ class Image(ABC):
     @abstractmethod
     def libvirt_info(self) -> DiskInfo:
         """How libvirt reaches the disk. :raises InvalidSpec: a configuration file that is needed for it is missing or damaged."""
+
+    @abstractmethod
+    def used_bytes(self, deadline: Deadline) -> int:
+        """Room that the disk itself takes now, without its snapshots and what it shares with others. :raises NotFound: there is no such disk."""
+
+    @abstractmethod
+    def note(self) -> Note:
+        """Where its owner may keep a text about the disk, before it is there and as long as he likes."""
 
     # -- making and removing
 

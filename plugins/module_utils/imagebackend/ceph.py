@@ -14,7 +14,8 @@ import configparser
 import contextlib
 import json
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from typing import IO, Any
 
@@ -30,6 +31,8 @@ from ansible_collections.poolwright.virt.plugins.module_utils.errors import (
     VirtError,
 )
 from ansible_collections.poolwright.virt.plugins.module_utils.process import find_tool, reading_from_tool, run_tool, writing_to_tool
+
+_Start = Callable[..., AbstractContextManager[IO[bytes]]]
 
 DEFAULT_CONF = "/etc/ceph/ceph.conf"
 _PACKAGE = "ceph-common"
@@ -81,6 +84,36 @@ class Rados:
     def writing(self, arguments: list[str], obj: str, deadline: Deadline) -> Iterator[IO[bytes]]:
         with _telling_kinds(), writing_to_tool(self._command("rbd", arguments, obj, deadline), timeout=deadline.remaining, phase="disk", obj=obj) as stream:
             yield stream
+
+    def get(self, location: str, name: str, deadline: Deadline) -> bytes | None:
+        """The bytes of a small object; None where there is none. :param location: ``pool`` or ``pool/namespace``."""
+        try:
+            with _telling_kinds(), self._object(["get", name, "-"], location, name, deadline, reading_from_tool) as stream:
+                return stream.read()
+        except ToolFailed as exc:
+            if "(2)" in exc.message:
+                return None
+            raise
+
+    def put(self, location: str, name: str, data: bytes, deadline: Deadline) -> None:
+        """Replace a small object as a whole."""
+        with _telling_kinds(), self._object(["put", name, "-"], location, name, deadline, writing_to_tool) as stream:
+            stream.write(data)
+
+    def delete(self, location: str, name: str, deadline: Deadline) -> None:
+        """No such object is no error."""
+        try:
+            with _telling_kinds(), self._object(["rm", name], location, name, deadline, reading_from_tool) as stream:
+                stream.read()
+        except ToolFailed as exc:
+            if "(2)" not in exc.message:
+                raise
+
+    def _object(self, arguments: list[str], location: str, name: str, deadline: Deadline, start: _Start) -> AbstractContextManager[IO[bytes]]:
+        pool, _slash, namespace = location.partition("/")
+        where = ["--pool", pool, *(["--namespace", namespace] if namespace else [])]
+        obj = f"{location}: {name}"
+        return start(self._command("rados", [*where, *arguments], obj, deadline), timeout=deadline.remaining, phase="record", obj=obj)
 
     def free_bytes(self, pool: str, deadline: Deadline) -> int:
         """What the pool still takes: by the cluster's room, and by the pool's quota."""

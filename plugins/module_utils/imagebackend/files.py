@@ -173,6 +173,12 @@ def free_bytes(directory: str) -> int:
     return found.f_bavail * found.f_frsize
 
 
+def used_bytes(final: str) -> int:
+    """Blocks that a disk's file has. :raises NotFound: there is no such disk."""
+    need_disk(final)
+    return os.stat(final).st_blocks * 512
+
+
 def remove_file(final: str) -> bool:
     """Remove a disk, its snapshots and what dead makers left of it; False where there was no disk."""
     if os.path.lexists(final) and not is_disk(final):

@@ -22,6 +22,7 @@ from ansible_collections.poolwright.virt.plugins.module_utils.clock import Deadl
 from ansible_collections.poolwright.virt.plugins.module_utils.errors import Busy, InvalidSpec, NotFound, VirtError
 from ansible_collections.poolwright.virt.plugins.module_utils.imagebackend import base, files, makers, streams
 from ansible_collections.poolwright.virt.plugins.module_utils.imagebackend.base import Image, disk_size, grown_size, whole_sectors
+from ansible_collections.poolwright.virt.plugins.module_utils.imagebackend.notes import GroupNote, Note
 from ansible_collections.poolwright.virt.plugins.module_utils.imagebackend.options import DEFAULT_OPTIONS, DiskOptions
 from ansible_collections.poolwright.virt.plugins.module_utils.imagebackend.records import DiskInfo, DiskRecord
 from ansible_collections.poolwright.virt.plugins.module_utils.imagebackend.volume_group import OWNER_TAG, Volume, VolumeGroup, tag
@@ -226,6 +227,13 @@ class Lvm(Image):
 
     def libvirt_info(self) -> DiskInfo:
         return DiskInfo("block", "raw", self._path)
+
+    def used_bytes(self, deadline: Deadline) -> int:
+        """Of a thin volume what is mapped, shared blocks too: the pool does not say whose they are."""
+        return self._group.used_bytes(self._need(deadline).name, deadline)
+
+    def note(self) -> Note:
+        return GroupNote(self._group, self.name)
 
     # -- making
 

@@ -15,6 +15,7 @@ from typing import IO
 from ansible_collections.poolwright.virt.plugins.module_utils.clock import Deadline
 from ansible_collections.poolwright.virt.plugins.module_utils.imagebackend import base, files, parallels
 from ansible_collections.poolwright.virt.plugins.module_utils.imagebackend.base import Image, disk_size, grown_size, whole_sectors
+from ansible_collections.poolwright.virt.plugins.module_utils.imagebackend.notes import FileNote, Note
 from ansible_collections.poolwright.virt.plugins.module_utils.imagebackend.records import DiskInfo, DiskRecord
 from ansible_collections.poolwright.virt.plugins.module_utils.images import qemu_img, scratch
 from ansible_collections.poolwright.virt.plugins.module_utils.images.cache import CachedImage
@@ -129,6 +130,12 @@ class Ploop(Image):
 
     def libvirt_info(self) -> DiskInfo:
         return DiskInfo("file", "ploop", self._path)
+
+    def used_bytes(self, deadline: Deadline) -> int:
+        return files.used_bytes(self._path) + files.used_bytes(self._descriptor)
+
+    def note(self) -> Note:
+        return FileNote(self.location, self.name, self.backend)
 
     def _create_from_raw(self, record: DiskRecord, write: Callable[[str], None], deadline: Deadline) -> DiskRecord:
         def contents(directory: str) -> tuple[str, str]:

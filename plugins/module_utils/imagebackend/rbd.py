@@ -18,6 +18,7 @@ from ansible_collections.poolwright.virt.plugins.module_utils.errors import Busy
 from ansible_collections.poolwright.virt.plugins.module_utils.imagebackend import base, files, makers, streams
 from ansible_collections.poolwright.virt.plugins.module_utils.imagebackend.base import Image, disk_size, grown_size, whole_sectors
 from ansible_collections.poolwright.virt.plugins.module_utils.imagebackend.ceph import Access, Rados, monitors
+from ansible_collections.poolwright.virt.plugins.module_utils.imagebackend.notes import Note, ObjectNote
 from ansible_collections.poolwright.virt.plugins.module_utils.imagebackend.options import DEFAULT_OPTIONS, DiskOptions
 from ansible_collections.poolwright.virt.plugins.module_utils.imagebackend.records import Backing, DiskInfo, DiskRecord
 from ansible_collections.poolwright.virt.plugins.module_utils.images import qemu_img
@@ -216,6 +217,14 @@ class Rbd(Image):
     def libvirt_info(self) -> DiskInfo:
         secret = (self.options.user, self.options.secret) if self.options.secret else None
         return DiskInfo("network", "raw", self._path, "rbd", monitors(self.options.conf), secret)
+
+    def used_bytes(self, deadline: Deadline) -> int:
+        """As the object map has it."""
+        rows = self._rados.json(["du", self._path], self._path, deadline)["images"]
+        return sum(int(row["used_size"]) for row in rows if "snapshot" not in row)
+
+    def note(self) -> Note:
+        return ObjectNote(self._rados, self.location, self.name)
 
     # -- making
 

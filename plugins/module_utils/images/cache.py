@@ -16,9 +16,9 @@ from dataclasses import dataclass, field, replace
 
 from ansible_collections.poolwright.virt.plugins.module_utils.clock import Clock, Deadline
 from ansible_collections.poolwright.virt.plugins.module_utils.errors import ChecksumMismatch, ImageRefused, InvalidSpec, TransferFailed
-from ansible_collections.poolwright.virt.plugins.module_utils.images import checksums, qemu_img, scratch, store
+from ansible_collections.poolwright.virt.plugins.module_utils.images import checksums, parts, qemu_img, scratch, store
 from ansible_collections.poolwright.virt.plugins.module_utils.images import inspect as inspection
-from ansible_collections.poolwright.virt.plugins.module_utils.images.fetch import Received, fetch, identity_of, measure
+from ansible_collections.poolwright.virt.plugins.module_utils.images.fetch import Received, fetch
 from ansible_collections.poolwright.virt.plugins.module_utils.images.records import ImageRecord, SourceRecord
 from ansible_collections.poolwright.virt.plugins.module_utils.images.sizes import MAX_UNPACKED_SIZE, MAX_VIRTUAL_SIZE
 from ansible_collections.poolwright.virt.plugins.module_utils.images.source import ImageSource
@@ -198,9 +198,10 @@ class ImageCache:
         known = self._known_version(source)
         with scratch.scratch_directory(self.store.tmp, (source.digest or source.key).replace(":", "-")) as directory:
             unfinished = os.path.join(directory, "image")
+            place = checksums.located(source, deadline, validate_certs=self._validate_certs)
             with open(unfinished, "xb", buffering=0) as stream:
                 received = fetch(
-                    checksums.located(source, deadline, validate_certs=self._validate_certs),
+                    place,
                     stream.fileno(),
                     self.store.tmp,
                     deadline,
@@ -211,8 +212,15 @@ class ImageCache:
                 os.fsync(stream.fileno())
             if received is None:
                 return self._still_current(source, known, directory)
+            pieces = None
+            if parts.are_beside(place, unfinished):
+                most = self._max_virtual_size
+                pieces = parts.gather(place, received, unfinished, deadline, validate_certs=self._validate_certs, max_virtual_size=most)
+                received = pieces.received
             if source.digest is not None and received.digest != source.digest:
                 raise _mismatch(source, received)
+            if pieces is not None:
+                received = parts.assemble(place, pieces, unfinished, deadline)
             inspected = self._inspect(unfinished, source.format, str(source), deadline)
             if source.digest is not None:
                 return self._commit(source, received, inspected, directory, unfinished)
@@ -306,7 +314,7 @@ class ImageCache:
 
     def _remembered_digest(self, source: ImageSource) -> str | None:
         seen = self.store.source(source.key)
-        if seen is None or (not source.is_remote and seen.identity != identity_of(source)):
+        if seen is None or (not source.is_remote and seen.identity != parts.identity_of(source)):
             return None
         return seen.digest
 
@@ -315,14 +323,15 @@ class ImageCache:
         seen = self.store.source(source.key)
         if seen is None or source.key in self._current:
             return None if seen is None else seen.digest
-        if not source.is_remote and seen.identity == identity_of(source):
+        if not source.is_remote and seen.identity == parts.identity_of(source):
             return seen.digest
         if source.is_remote and seen.validators:
             answer = open_url(source.source, deadline.remaining, known=seen.validators, validate_certs=self._validate_certs)
             if answer is None:
                 return seen.digest
             answer.stream.close()
-        return measure(source, deadline, validate_certs=self._validate_certs, max_unpacked_size=self._max_unpacked_size)
+        bounds = {"max_unpacked_size": self._max_unpacked_size, "max_virtual_size": self._max_virtual_size}
+        return parts.measure(source, deadline, validate_certs=self._validate_certs, **bounds)
 
 
 def _as_cached(path: str, record: ImageRecord) -> CachedImage:

@@ -7,6 +7,7 @@
 from __future__ import annotations
 
 import hashlib
+import os
 import re
 from dataclasses import dataclass, field, replace
 from urllib.parse import SplitResult, quote, unquote, urlsplit, urlunsplit
@@ -52,6 +53,13 @@ class ImageSource:
             parts = urlsplit(self.source)
             return replace(self, source=urlunsplit(parts._replace(path=parts.path + quote(name))))
         return replace(self, source=self.source + name)
+
+    def sibling(self, name: str) -> ImageSource:
+        """A file in the directory that this file is in, as it is, and of which nobody vouches for by itself."""
+        if _scheme(self.source):
+            parts = urlsplit(self.source)
+            return ImageSource(urlunsplit(parts._replace(path=parts.path.rpartition("/")[0] + "/" + quote(name))), None, "raw")
+        return ImageSource(os.path.join(os.path.dirname(self.source), name), None, "raw")
 
     def problems(self, where: str = "image", *, referring: bool = True) -> list[str]:
         """Every fault of the description, each with its place and remedy; touches nothing.

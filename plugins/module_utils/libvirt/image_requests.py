@@ -9,13 +9,13 @@ from __future__ import annotations
 import os
 import threading
 from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from datetime import datetime, timezone
 from typing import Any
 
-from ansible_collections.poolwright.virt.plugins.module_utils.clock import Clock, Deadline
+from ansible_collections.poolwright.virt.plugins.module_utils.clock import Clock, Deadline, Interruptible
 from ansible_collections.poolwright.virt.plugins.module_utils.durations import seconds_of
-from ansible_collections.poolwright.virt.plugins.module_utils.errors import Cancelled, InvalidSpec
+from ansible_collections.poolwright.virt.plugins.module_utils.errors import InvalidSpec
 from ansible_collections.poolwright.virt.plugins.module_utils.images import upkeep
 from ansible_collections.poolwright.virt.plugins.module_utils.images.cache import CachedImage, ImageCache
 from ansible_collections.poolwright.virt.plugins.module_utils.images.sizes import MAX_VIRTUAL_SIZE
@@ -29,19 +29,6 @@ Result = dict[str, Any]
 
 _GIB = 1024**3
 _NOT_HERE = ("disk_type", "adapter_type", "size_gb")
-
-
-@dataclass(frozen=True)
-class Interruptible(Deadline):
-    """A deadline that also ends what waits for it once ``cancel`` is set."""
-
-    cancel: threading.Event = field(default_factory=threading.Event)
-
-    def check(self, what: str, obj: str = "", phase: str = "", hint: str = "") -> None:
-        """:raises Cancelled: the run was told to stop."""
-        if self.cancel.is_set():
-            raise Cancelled(f"the run was told to stop before {what} was done", obj=obj, phase=phase)
-        super().check(what, obj, phase, hint)
 
 
 @dataclass(frozen=True)

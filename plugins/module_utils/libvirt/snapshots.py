@@ -52,6 +52,10 @@ class GuestSnapshots:
         """The names of those that are whole, sorted."""
         return self._disks[0].place.snapshot_list(deadline)
 
+    def has_part(self, name: str, deadline: Deadline) -> bool:
+        """Whether any disk has something of this name."""
+        return any(name in disk.place.snapshot_list(deadline) for disk in self._disks)
+
     def create(self, name: str, deadline: Deadline) -> bool:
         """Keep all disks as they are now; False where there is a snapshot of that name, which stays as it is.
 

@@ -149,7 +149,7 @@ def _run(tool: str, arguments: Sequence[str], obj: str, deadline: Deadline, envi
     try:
         return run_tool([path, *arguments], timeout=deadline.remaining, phase=_PHASE, obj=obj, environment=environment, errors_too=errors_too)
     except ToolFailed as exc:
-        if "No space left on device" in exc.message:
+        if "No space left on device" in exc.message or "exceeds free space" in exc.message:
             raise InsufficientResources(exc.message, obj=obj, phase=_PHASE, hint="free some space, or use another location") from exc
         if "too small" in exc.message or "too few" in exc.message.lower():
             raise InvalidSpec([f"size_gb: too small for its contents: {exc.message}"]) from exc

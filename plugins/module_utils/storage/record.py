@@ -31,6 +31,7 @@ class Origin:
 
     :ivar source: URL or path of the image, "" for contents.
     :ivar checksum: ``<algorithm>:<hex>`` of the image's file; "" for contents.
+    :ivar reference: the file of checksums that the checksum was found in, "" where it was given itself.
     :ivar seed: what the ids inside the contents were derived from: the name of the first disk of this description.
     :ivar tree: digest of the directory that was copied, "" for other contents.
     :ivar digest: of the disk's bytes when it was made (``digests.py``), "" where nobody took it.
@@ -41,6 +42,7 @@ class Origin:
     format: str = ""
     compression: str = ""
     convert_to: str = ""
+    reference: str = ""
     content: Content | None = None
     seed: str = ""
     tree: str = ""
@@ -51,7 +53,8 @@ class Origin:
         """What a wish asks for, before the image was looked at."""
         if wish.image is None:
             return cls(content=wish.content or NOTHING, seed=wish.name, tree=tree)
-        return cls(str(wish.image), wish.image.digest or "", wish.image.format, wish.image.compression, wish.image.convert_to)
+        image = wish.image
+        return cls(str(image), image.digest or "", image.format, image.compression, image.convert_to)
 
     @property
     def image(self) -> ImageSource | None:

@@ -99,6 +99,9 @@ class DummyLab(Lab):
         self.store.insert(Row(name=name, host="host-1"))
         self.store.add_disk(name, 1.0, lambda row: None)
 
+    def disks(self, name: str) -> int:
+        return len(self.store.disks(name))
+
     def power_off(self, name: str) -> None:
         self.store.change(name, lambda seen: replace(seen.row, power="off"))
 

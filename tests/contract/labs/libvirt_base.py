@@ -38,7 +38,7 @@ class LibvirtLab(Lab):
     """Domains of a libvirt, their files below the lab's folder."""
 
     declared = CAPABILITIES
-    abilities = frozenset({Ability.PAUSE, Ability.LOSE_DISK, Ability.HALF_MADE, Ability.HALF_GONE})
+    abilities = frozenset({Ability.PAUSE, Ability.LOSE_DISK, Ability.HALF_MADE, Ability.HALF_GONE, Ability.FURTHER_DISKS})
     domain_type = "qemu"
 
     def __init__(self, folder: Path, clock: Clock) -> None:
@@ -116,6 +116,10 @@ class LibvirtLab(Lab):
         arch = "i686" if self.domain_type == "test" else "x86_64"
         system = f"<os><type arch='{arch}'>hvm</type></os>"
         self.connection.defineXML(f"<domain type='{self.domain_type}'><name>{name}</name><uuid>{uuid.uuid4()}</uuid><memory>65536</memory>{system}</domain>")
+
+    def disks(self, name: str) -> int:
+        sources = ET.fromstring(self.connection.lookupByName(name).XMLDesc()).iterfind("devices/disk/source")
+        return sum(Path(source.get("file", "")).exists() for source in sources)
 
     def power_off(self, name: str) -> None:
         self.connection.lookupByName(name).destroy()

@@ -7,6 +7,7 @@
 from __future__ import annotations
 
 import xml.etree.ElementTree as ET
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -132,6 +133,34 @@ def test_secrets_are_masked_and_records_hidden_in_what_people_see() -> None:
     assert tree.shown(tree.parse(shown)) == shown
 
 
+def test_how_a_network_disk_is_reached_is_kept_up_with(tmp_path: Path) -> None:
+    conf, secrets = tmp_path / "ceph.conf", ["11111111-2222-4333-8444-555555555555", "22222222-2222-4333-8444-555555555555"]
+
+    def edited_with(before: ET.Element, monitors: str, **access: str) -> ET.Element:
+        conf.write_text(f"[global]\nmon host = {monitors}\n")
+        wanted = wish(disks=[{"backend": "rbd", "location": "vms", "name": "r", "conf": str(conf), **access}])
+        after, names = edited(before, wanted, scene(wanted))
+        again, none = edited(after, wanted, scene(wanted))
+        assert (none, tree.text_of(again)) == ([], tree.text_of(after))
+        changes.append(names)
+        return after
+
+    changes: list[list[str]] = []
+    plain = edited_with(domain(), "192.0.2.1,192.0.2.2:7000")
+    (source,) = [one for one in plain.iterfind("devices/disk/source") if one.get("protocol") == "rbd"]
+    assert source.get("name") == "vms/r"
+    assert [(one.get("name"), one.get("port")) for one in source.findall("host")] == [("192.0.2.1", "6789"), ("192.0.2.2", "7000")]
+    edited_with(plain, "192.0.2.1,192.0.2.2:7000")
+    moved = edited_with(plain, "192.0.2.9")
+    assert [one.get("name") for one in moved.iterfind("devices/disk/source/host")] == ["192.0.2.9"]
+    first = edited_with(moved, "192.0.2.9", user="guests", secret=secrets[0])
+    second = edited_with(first, "192.0.2.9", user="guests", secret=secrets[1])
+    assert [one.get("uuid") for one in second.iterfind("devices/disk/source/auth/secret")] == [secrets[1]]
+    back = edited_with(second, "192.0.2.9")
+    assert back.find("devices/disk/source/auth") is None
+    assert changes == [["disks"], [], ["disks"], ["disks"], ["disks"], ["disks"]]
+
+
 def plans(**given_options: Any) -> live.LivePlan:
     wanted = wish(**given_options)
     return live.plan_live(domain(), options(wanted, scene(wanted), live=True))
@@ -146,6 +175,16 @@ def test_a_running_domain_takes_what_it_can() -> None:
     assert [device.what for device in found.detach] == ["disks[vdb]"]
     assert (found.attach, found.pending) == ((), ("cpu", "firmware", "disks[sda]"))
     assert plans(cpu={"mode": "host-model"}).empty
+
+
+def test_devices_of_the_host_are_plugged_and_unplugged() -> None:
+    devices = [{"type": "pci", "address": "0000:01:00.0"}, {"type": "usb", "address": "046d:c52b"}]
+    found = plans(hostdevs=devices)
+    assert (len(found.attach), found.detach, found.pending) == (2, (), ())
+    given_up = domain()
+    tree.devices_element(given_up).extend(device.element for device in found.attach)
+    left = live.plan_live(given_up, options(wish(hostdevs=devices[:1]), scene(wish(hostdevs=devices[:1])), live=True))
+    assert ([device.what for device in left.detach], left.attach, left.pending) == (["hostdevs"], (), ())
 
 
 def test_a_password_is_not_in_the_repr_of_a_plan() -> None:

@@ -60,9 +60,14 @@ class Machine:
         return sorted(path.name for path in self.folder.iterdir())
 
 
+NODE = "<node><domain type='test'><name>test</name><memory>65536</memory><os><type>hvm</type></os></domain></node>"
+
+
 @pytest.fixture
-def machine(tmp_path: Path) -> Iterator[Machine]:
-    host = Host("test:///default", Clock(), Stats(Clock()))
+def machine(tmp_path: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Machine]:
+    node = tmp_path_factory.mktemp("node") / "node.xml"
+    node.write_text(NODE)
+    host = Host(f"test://{node}", Clock(), Stats(Clock()))
     guest = host.guest("test")
     assert guest is not None
     with contextlib.closing(host):

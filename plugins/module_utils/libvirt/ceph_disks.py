@@ -2,10 +2,10 @@
 # BSD-2-Clause license (see LICENSES/BSD-2-Clause.txt)
 # SPDX-License-Identifier: BSD-2-Clause
 
-"""libvirt's secrets for Ceph: QEMU gets a user's key from libvirt, which gets it here, from the user's keyring on the same host.
+"""What libvirt needs for a guest's disks on Ceph, besides their place.
 
-There is one for each user of each cluster, for all guests of the host. It is private: nobody reads it back through libvirt. It stays when
-guests go.
+QEMU gets a user's key from a secret of libvirt's, which gets it here, from the user's keyring on the same host. There is one for each user
+of each cluster, for all guests of the host. It is private: nobody reads it back through libvirt. It stays when guests go.
 """
 
 from __future__ import annotations
@@ -13,13 +13,15 @@ from __future__ import annotations
 import uuid as uuids
 from dataclasses import dataclass, field, replace
 
-from ansible_collections.poolwright.virt.plugins.module_utils.errors import NotFound
+from ansible_collections.poolwright.virt.plugins.module_utils.errors import InvalidSpec, NotFound
 from ansible_collections.poolwright.virt.plugins.module_utils.imagebackend.ceph import cluster_id
 from ansible_collections.poolwright.virt.plugins.module_utils.imagebackend.keyring import DEFAULT_USER, key_of
 from ansible_collections.poolwright.virt.plugins.module_utils.imagebackend.options import DiskOptions
 from ansible_collections.poolwright.virt.plugins.module_utils.libvirt.host import Host
 
 _USAGE = "ceph"
+# 9 does not pass a namespace on to QEMU, which then looks for the image in the pool itself.
+_NAMESPACES_SINCE = 10_000_000
 _UUIDS = uuids.UUID("d2f2a0c6-7b35-5f0b-8f43-51b7f3f3a9c4")
 
 
@@ -36,6 +38,13 @@ class CephSecret:
     def put(self, host: Host) -> None:
         """Make it if it is not there, and give it its value, which may have changed: a private one tells nobody."""
         host.create_secret(_USAGE, self.name, self.value, private=True, uuid=self.uuid)
+
+
+def check_location(host: Host, backend: str, location: str) -> None:
+    """:raises InvalidSpec: this libvirt cannot reach what is there."""
+    if backend == "rbd" and "/" in location and host.versions().libvirt < _NAMESPACES_SINCE:
+        pool = location.partition("/")[0]
+        raise InvalidSpec([f"location: this libvirt does not pass an RBD namespace on to QEMU, so guests cannot use {location}; use the pool itself: {pool}"])
 
 
 def with_secret(host: Host, options: DiskOptions) -> tuple[DiskOptions, CephSecret | None]:

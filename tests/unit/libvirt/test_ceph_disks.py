@@ -19,8 +19,8 @@ from ansible_collections.poolwright.virt.plugins.module_utils.imagebackend.ceph 
 from ansible_collections.poolwright.virt.plugins.module_utils.imagebackend.keyring import key_of
 from ansible_collections.poolwright.virt.plugins.module_utils.imagebackend.options import DiskOptions
 from ansible_collections.poolwright.virt.plugins.module_utils.imagebackend.registry import disk_image
-from ansible_collections.poolwright.virt.plugins.module_utils.libvirt import events
-from ansible_collections.poolwright.virt.plugins.module_utils.libvirt.ceph_secrets import with_secret
+from ansible_collections.poolwright.virt.plugins.module_utils.libvirt.ceph_disks import with_secret
+from ansible_collections.poolwright.virt.plugins.module_utils.libvirt.event_loop import run_event_loop
 from ansible_collections.poolwright.virt.plugins.module_utils.libvirt.host import Host
 from ansible_collections.poolwright.virt.plugins.module_utils.stats import Stats
 
@@ -37,7 +37,7 @@ def root(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def host(root: Path) -> Iterator[Host]:
-    events._run_loop()
+    run_event_loop()
     with contextlib.closing(Host(f"secret:///embed?root={root}", Clock(), Stats(Clock()))) as made:
         yield made
 
