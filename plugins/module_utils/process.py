@@ -46,7 +46,7 @@ def run_tool(argv: Sequence[str], *, timeout: float, phase: str, obj: str = "", 
     try:
         # Nothing at this level knows AnsibleModule and its run_command, which has neither a deadline nor limits.
         done = subprocess.run(  # pylint: disable=ansible-bad-function
-            command, stdin=subprocess.DEVNULL, capture_output=True, timeout=timeout, check=False, env=_plain_environment()
+            command, stdin=subprocess.DEVNULL, capture_output=True, timeout=timeout, check=False, env=plain_environment()
         )
     except subprocess.TimeoutExpired as exc:
         raise DeadlineExceeded(f"{argv[0]} ran for more than {timeout:.0f} s and was stopped", obj=obj, phase=phase) from exc
@@ -79,7 +79,7 @@ def _piped(argv: Sequence[str], timeout: float, phase: str, obj: str, *, reading
     given, taken = (subprocess.DEVNULL, subprocess.PIPE) if reading else (subprocess.PIPE, subprocess.DEVNULL)
     late = threading.Event()
     with tempfile.TemporaryFile() as errors:
-        process = subprocess.Popen(command, stdin=given, stdout=taken, stderr=errors, env=_plain_environment())  # pylint: disable=consider-using-with
+        process = subprocess.Popen(command, stdin=given, stdout=taken, stderr=errors, env=plain_environment())  # pylint: disable=consider-using-with
 
         def stop() -> None:
             late.set()
@@ -132,6 +132,6 @@ def _failed(tool: str, status: int, said: bytes, phase: str, obj: str) -> ToolFa
     return ToolFailed(f"{tool} ended with status {status}: {words}", status=status, obj=obj, phase=phase)
 
 
-def _plain_environment() -> dict[str, str]:
+def plain_environment() -> dict[str, str]:
     """Messages in English whatever the host's locale, and nothing of the controller's variables."""
     return {"PATH": "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin", "LC_ALL": "C.UTF-8"}

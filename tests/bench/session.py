@@ -18,7 +18,18 @@ from typing import Any, NoReturn
 from ansible_collections.poolwright.virt.plugins.module_utils.clock import Clock
 from ansible_collections.poolwright.virt.plugins.module_utils.errors import Busy, VirtError
 from ansible_collections.poolwright.virt.plugins.module_utils.locks import FileLock
-from ansible_collections.poolwright.virt.tests.bench import cached_image, converged, document, dummy, fill, image_fetch, upload, vsphere_fill, vsphere_scale
+from ansible_collections.poolwright.virt.tests.bench import (
+    cached_image,
+    converged,
+    document,
+    dummy,
+    fill,
+    image_fetch,
+    machine_disk,
+    upload,
+    vsphere_fill,
+    vsphere_scale,
+)
 from ansible_collections.poolwright.virt.tests.bench.figures import Measured, Wrong
 from ansible_collections.poolwright.virt.tests.bench.machine import facts
 from ansible_collections.poolwright.virt.tests.bench.places import BENCH, RESULTS, ROOT
@@ -29,6 +40,7 @@ MEASUREMENTS: dict[str, Callable[[bool], Measured]] = {
     "dummy": dummy.measure,
     "cached-image": cached_image.measure,
     "image-fetch": image_fetch.measure,
+    "machine-disk": machine_disk.measure,
     "vsphere-fill": vsphere_fill.measure,
     "vsphere-scale": vsphere_scale.measure,
     "vsphere-upload": upload.measure,
