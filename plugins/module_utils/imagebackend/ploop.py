@@ -93,7 +93,8 @@ class Ploop(Image):
         files.need_disk(self._path)
         with naming_storage_errors(self._path, "copy"), scratch.scratch_directory(self._directory, DELTA) as directory:
             contents = os.path.join(directory, "contents")
-            qemu_img.convert(self._path, _FORMAT, contents, "raw", deadline)
+            with files.naming_final(self._path, contents):
+                qemu_img.convert(self._path, _FORMAT, contents, "raw", deadline)
             files.read_file(contents, stream, record.size, deadline)
 
     def resize(self, record: DiskRecord, size: int, deadline: Deadline) -> DiskRecord:
