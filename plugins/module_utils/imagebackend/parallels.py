@@ -55,7 +55,10 @@ def grow(path: str, size: int) -> bool:
 
 
 def disown(path: str) -> None:
-    """Have a copy of a delta say that nobody has it open: it was taken while somebody had the original, whose writes were all there."""
+    """Have a copy of a delta say that nobody has it open: it was taken while somebody had the original, whose writes were all there.
+
+    QEMU marks a delta while it is open for writing, and opens one that bears the mark for reading only.
+    """
     with open(path, "r+b", buffering=0) as file:
         if file.read(len(_MAGIC)) == _MAGIC:
             os.pwrite(file.fileno(), bytes(4), _IN_USE_AT)

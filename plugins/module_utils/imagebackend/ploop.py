@@ -37,6 +37,7 @@ class Ploop(Image):
 
     backend = "ploop"
     options_taken = frozenset({"cluster_size"})
+    grows_in_use = False
 
     @classmethod
     def location_problems(cls, location: str) -> list[str]:
