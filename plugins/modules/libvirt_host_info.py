@@ -116,7 +116,7 @@ host:
       type: list
       elements: str
     devices:
-      description: Bridges and network cards. Nothing where O(uri) leads to another machine.
+      description: Bridges and network cards. Nothing where libvirt does not know of them.
       type: list
       elements: str
     residents:
