@@ -52,6 +52,7 @@ class Lvm(Image):
         super().__init__(location, name, options)
         group, _slash, pool = location.partition("/")
         self._group = VolumeGroup(group, pool)
+        self._note = GroupNote(self._group, name)
         if pool and options.clear == "zero":
             raise InvalidSpec(["clear: zeros would fill a thin pool; use discard: the pool itself zeroes a block before somebody else gets it"])
 
@@ -230,10 +231,10 @@ class Lvm(Image):
 
     def used_bytes(self, deadline: Deadline) -> int:
         """Of a thin volume what is mapped, shared blocks too: the pool does not say whose they are."""
-        return self._group.used_bytes(self._need(deadline).name, deadline)
+        return self._group.used_bytes(self.name, deadline)
 
     def note(self) -> Note:
-        return GroupNote(self._group, self.name)
+        return self._note
 
     # -- making
 

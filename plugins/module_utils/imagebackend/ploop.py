@@ -37,6 +37,7 @@ class Ploop(Image):
 
     backend = "ploop"
     options_taken = frozenset({"cluster_size"})
+    grows_in_use = False
 
     @classmethod
     def location_problems(cls, location: str) -> list[str]:
@@ -124,6 +125,7 @@ class Ploop(Image):
 
     def snapshot_revert(self, record: DiskRecord, snapshot: str, deadline: Deadline) -> None:
         with files.reverted(self._path, snapshot, deadline) as path:
+            parallels.mark_closed(path)
             if not parallels.grow(path, record.size):
                 os.unlink(path)
                 self._make_delta(path, record.size, (files.snapshot_path(self._path, snapshot), _FORMAT), deadline)
