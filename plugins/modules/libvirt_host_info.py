@@ -99,6 +99,9 @@ host:
     libvirt:
       description: The version, 1,000,000 x major + 1,000 x minor + release. So is RV(host.hypervisor).
       type: int
+    hypervisor:
+      description: The version of the hypervisor.
+      type: int
     memory_mb:
       description: MiB in all.
       type: int
@@ -108,6 +111,9 @@ host:
     cpu:
       description: The host's own CPU as libvirt's XML. RV(host.cpu_model) is its name.
       type: str
+    cpu_model:
+      description: The model of its CPU.
+      type: str
     machines:
       description: Machine types by architecture and type of virtualization.
       type: dict
@@ -116,7 +122,7 @@ host:
       type: list
       elements: str
     devices:
-      description: Bridges and network cards. Nothing where O(uri) leads to another machine.
+      description: Bridges and network cards. Nothing where libvirt does not know of them.
       type: list
       elements: str
     residents:
@@ -150,12 +156,19 @@ guests:
     live_cpu:
       description: The CPU that it has as it runs. RV(guests[].cold_cpu) is the one that it asks for when it starts.
       type: dict
+    cold_cpu:
+      description: The CPU that it asks for when it starts.
+      type: dict
     devices:
       description: Bridges of the host that its cards are joined to.
       type: list
       elements: str
     tied:
       description: Why it cannot move at all, such as a PCI device that it has. RV(guests[].not_cold) is why it can move only while it runs.
+      type: list
+      elements: str
+    not_cold:
+      description: Why it cannot move while it is off.
       type: list
       elements: str
     disks:
