@@ -187,6 +187,24 @@ def test_a_machine_that_is_reset_boots_anew_and_is_not_taken_for_what_it_was(sit
     assert record_of(site, "ci-1").cards[0].seen > seen
 
 
+@pytest.mark.parametrize("lost", ["snapshot", "disk"])
+def test_a_machine_whose_snapshot_is_not_whole_is_rebuilt_with_all_its_disks(site: Site, lost: str) -> None:
+    pool = site.ci(1, disk=ROOT_DISKS["rbd"], disks=[DATA, SWAP], power="off", ready={"check": "none"}, reset="snapshot")
+    site.run(pool)
+    mark, data = record_of(site, "ci-1").mark, record_of(site, "ci-1").disks[1]
+    deadline = Deadline.after(Clock(), 60)
+    if lost == "disk":
+        assert data.place().remove(deadline)
+    else:
+        assert data.place().snapshot_delete("poolwright-clean", deadline)
+    use_up(site, "ci-1")
+    result = site.run(pool)
+    assert (result["failures"], result["pools"]["ci"]["replaced"], len(result["warnings"])) == ([], ["ci-1"], 1)
+    assert data.record.path in result["warnings"][0]
+    assert record_of(site, "ci-1").mark.id != mark.id
+    assert len(hashes(site, "ci-1")) == 3
+
+
 @pytest.mark.parametrize("seed", range(6))
 def test_a_run_killed_at_any_moment_is_completed_by_one_more(site: Site, seed: int) -> None:
     before = rbd_images()
