@@ -19,7 +19,10 @@ from ansible_collections.poolwright.virt.plugins.module_utils.guests.storage imp
 
 @dataclass(frozen=True)
 class Plan:
-    """What a run does. ``after`` is None where the guest is to be gone; ``secrets`` are names of those that are not there yet."""
+    """What a run does. ``after`` is None where the guest is to be gone; ``secrets`` are names of those that are not there yet.
+
+    ``reset_nvram``: it starts, and its NVRAM is of another firmware.
+    """
 
     seen: Seen
     after: ET.Element | None = field(default=None, repr=False)
@@ -32,6 +35,7 @@ class Plan:
     autostart: bool = False
     define: bool = False
     secrets: tuple[str, ...] = ()
+    reset_nvram: bool = False
 
     @property
     def changed(self) -> bool:
@@ -64,7 +68,8 @@ def actions_of(plan: Plan) -> list[str]:
     texts = {"title": plan.live.title, "description": plan.live.description, "metadata": plan.live.metadata or None}
     said += [f"set {name}" for name, value in texts.items() if value is not None]
     first, rest = around(plan.steps)
-    return [*said, *(step.value for step in first), *(str(step) for step in plan.snapshots.steps), *(step.value for step in rest)]
+    taken = [*(str(step) for step in plan.snapshots.steps), *(["reset the nvram"] if plan.reset_nvram else [])]
+    return [*said, *(step.value for step in first), *taken, *(step.value for step in rest)]
 
 
 def diff_of(plan: Plan) -> dict[str, str]:

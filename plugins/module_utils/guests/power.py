@@ -75,12 +75,13 @@ class Patience:
     cancel: threading.Event
 
 
-def take(guest: Guest, taken: Sequence[Step], patience: Patience) -> None:
+def take(guest: Guest, taken: Sequence[Step], patience: Patience, *, reset_nvram: bool = False) -> None:
+    """:param reset_nvram: a start is one with new variables of the firmware."""
     for step in taken:
         if step is Step.START:
-            guest.start()
+            guest.start(reset_nvram=reset_nvram)
         elif step is Step.START_PAUSED:
-            guest.start(paused=True)
+            guest.start(paused=True, reset_nvram=reset_nvram)
         elif step is Step.RESUME:
             guest.resume()
         elif step is Step.WAKE:

@@ -12,6 +12,7 @@
       </disk>
       <value key="">...</value>            the user's own
       <source given="" became=""/>         of a guest from the user's XML: digests of that, and of what libvirt made of it
+      <nvram reset="yes"/>                 it was given another firmware, so its NVRAM does not fit; until its next start
       <task kind="" snapshot="" was=""/>   what is being done to its disks together; left by a run that was killed in it
     </guest>
 """
@@ -65,7 +66,7 @@ def _ours(domain: ET.Element) -> ET.Element:
     if element is None:
         element = ET.SubElement(tree.ensure(domain, "metadata"), _name("guest"))
     if element.get("uuid") != uuid:
-        for stale in [one for tag in ("disk", "source", "task") for one in element.findall(_name(tag))]:
+        for stale in [one for tag in ("disk", "source", "nvram", "task") for one in element.findall(_name(tag))]:
             element.remove(stale)
         element.set("uuid", uuid)
     return element
@@ -155,6 +156,22 @@ def set_task(domain: ET.Element, task: Task | None) -> None:
     tree.drop(element, _name("task"))
     if task is not None:
         ET.SubElement(element, _name("task"), {"kind": task.kind, "snapshot": task.snapshot, "was": task.was})
+    _drop_empty(domain)
+
+
+def nvram_is_stale(domain: ET.Element) -> bool:
+    """Whether its next start is to be one with new NVRAM."""
+    element = find(domain)
+    return element is not None and element.get("uuid") == domain.findtext("uuid", "") and element.find(_name("nvram")) is not None
+
+
+def set_nvram_stale(domain: ET.Element, stale: bool) -> None:
+    if nvram_is_stale(domain) == stale:
+        return
+    element = _ours(domain)
+    tree.drop(element, _name("nvram"))
+    if stale:
+        ET.SubElement(element, _name("nvram"), {"reset": "yes"})
     _drop_empty(domain)
 
 

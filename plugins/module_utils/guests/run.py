@@ -18,9 +18,9 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from ansible_collections.poolwright.virt.plugins.module_utils.clock import Clock, Deadline
-from ansible_collections.poolwright.virt.plugins.module_utils.errors import InvalidSpec, NotOurs, OperationFailed, VirtError
-from ansible_collections.poolwright.virt.plugins.module_utils.guests import base, edit_disks, power, record, tree
-from ansible_collections.poolwright.virt.plugins.module_utils.guests.checks import check_devices
+from ansible_collections.poolwright.virt.plugins.module_utils.errors import InvalidSpec, OperationFailed, VirtError
+from ansible_collections.poolwright.virt.plugins.module_utils.guests import base, edit_disks, edit_system, power, record, tree
+from ansible_collections.poolwright.virt.plugins.module_utils.guests.checks import check_devices, refuse_growth, refuse_pools
 from ansible_collections.poolwright.virt.plugins.module_utils.guests.live import LivePlan, plan_live
 from ansible_collections.poolwright.virt.plugins.module_utils.guests.look import AddressBook, Seen, disks_view, look, networks_view
 from ansible_collections.poolwright.virt.plugins.module_utils.guests.options import Scene, edited, options, settled
@@ -38,7 +38,7 @@ from ansible_collections.poolwright.virt.plugins.module_utils.guests.snapshots i
     plan_snapshots,
     power_steps,
 )
-from ansible_collections.poolwright.virt.plugins.module_utils.guests.storage import Storage, StoragePlan, info_of, remove_disks
+from ansible_collections.poolwright.virt.plugins.module_utils.guests.storage import Storage, info_of, remove_disks
 from ansible_collections.poolwright.virt.plugins.module_utils.guests.wish import State, Wish
 from ansible_collections.poolwright.virt.plugins.module_utils.images.cache import ImageCache
 from ansible_collections.poolwright.virt.plugins.module_utils.libvirt.ceph_disks import CephSecret
@@ -102,7 +102,7 @@ class GuestRun:
 
     def result_for(self, seen: Seen) -> Result:
         """The same for a guest that was looked at already; its lock is the caller's affair."""
-        _refuse_pools(seen, self._wish.name)
+        refuse_pools(seen, self._wish.name)
         if self._wish.state is State.ABSENT:
             return self._absent(seen)
         self._wish, self._secrets = with_secrets(self._host, self._wish)
@@ -167,7 +167,10 @@ class GuestRun:
         # Off before it could take anything.
         live = LivePlan() if Step.PULL_PLUG in steps else plan.live
         missing = tuple(secret.name for secret in self._secrets if secret.missing)
-        return replace(plan, secrets=missing, live=live, snapshots=snapshots, steps=steps, state=state, autostart=autostart, changes=changes, define=define)
+        starts = Step.START in steps or Step.START_PAUSED in steps
+        stale = starts and plan.after is not None and record.nvram_is_stale(plan.after)
+        plan = replace(plan, secrets=missing, reset_nvram=stale, live=live, snapshots=snapshots)
+        return replace(plan, steps=steps, state=state, autostart=autostart, changes=changes, define=define)
 
     def _uuid(self, seen: Seen) -> str:
         asked = self._wish.uuid
@@ -197,11 +200,13 @@ class GuestRun:
         check_devices(self._host, wish, before)
         own = record.disks_of(before)
         storage = Storage(self._site.cache, self._deadline, fetch=not self._opts.check_mode).plan(wish.disks or (), own, wish.name)
-        _refuse_growth_below_overlays(storage, scene)
+        refuse_growth(storage, scene, seen)
         self._warnings += storage.notes
         after, names = edited(before, wish, scene)
         if storage.own != own:
             record.set_disks(after, storage.own)
+        if seen.guest is not None and edit_system.is_efi(after) and {"firmware", "secure_boot"} & set(names):
+            record.set_nvram_stale(after, True)
         grown = ["disks"] if (storage.growth or (storage.own != own)) and "disks" not in names else []
         live = LivePlan()
         if seen.current is not None:
@@ -275,7 +280,11 @@ class GuestRun:
         begin_snapshots(self._host, guest, plan.snapshots, seen)
         power.take(guest, first, self._patience)
         carry_out_snapshots(self._host, guest, plan.snapshots, self._deadline)
-        power.take(guest, rest, self._patience)
+        power.take(guest, rest, self._patience, reset_nvram=plan.reset_nvram)
+        if plan.reset_nvram:
+            fresh = tree.parse(guest.definition())
+            record.set_nvram_stale(fresh, False)
+            self._host.define_text(tree.text_of(fresh), guest.name)
         end_snapshots(self._host, guest, plan.snapshots)
         return guest
 
@@ -350,23 +359,6 @@ def _defined(seen: Seen) -> ET.Element:
     if seen.definition is None:
         raise OperationFailed("the domain has no definition", phase="define")
     return seen.definition
-
-
-def _refuse_pools(seen: Seen, name: str) -> None:
-    pool = "" if seen.definition is None else record.pool_of(seen.definition)
-    if pool:
-        raise NotOurs(
-            f"it is a machine of the pool {pool}", obj=name, phase="check", hint="pools look after their machines themselves: use vm_pool or vm_spawn"
-        )
-
-
-def _refuse_growth_below_overlays(storage: StoragePlan, scene: Scene) -> None:
-    """An overlay has a size of its own, and what it stands on must not change."""
-    for growth in storage.growth:
-        info = growth.own.place().libvirt_info()
-        overlay = next((one.source for label, one in scene.disks.items() if label == growth.own.name and one.source != info.source), "")
-        if overlay:
-            raise InvalidSpec([f"{growth.own.record.path}: the disk cannot grow below its snapshot {overlay}; commit or remove that first"])
 
 
 def _foreign_disks(seen: Seen, own: tuple[OwnDisk, ...]) -> list[str]:

@@ -42,6 +42,8 @@ class Image(ABC):
 
     backend: ClassVar[str]
     options_taken: ClassVar[frozenset[str]] = frozenset()
+    grows_in_use: ClassVar[bool] = True
+    """Whether QEMU makes the disk of a guest that runs larger."""
 
     def __init__(self, location: str, name: str, options: DiskOptions = DEFAULT_OPTIONS) -> None:
         problems = [*self.location_problems(location), *name_problems(name), *self.own_name_problems(name), *self.option_problems(options)]

@@ -155,6 +155,11 @@ _HINTS: dict[type[VirtError], str] = {
     AuthenticationFailed: "run as root, or add the user to the group libvirt on the target host",
 }
 
+# QEMU's own words, which nobody translates.
+_WORDS_HINTS = {
+    "Image was not closed correctly": "QEMU was killed while it wrote to the disk; with the guest off, run qemu-img check -r all -f parallels on it",
+}
+
 _OPEN_HINTS: dict[int, str] = {
     errno.ENOENT: "start libvirtd (or virtqemud) on the target host, or correct the uri",
     errno.ECONNREFUSED: "start libvirtd (or virtqemud) on the target host, or correct the uri",
@@ -187,7 +192,8 @@ class Fault:
 
     def as_error(self, *, obj: str = "", phase: str = "") -> VirtError:
         kind = self._kind()
-        return kind(self.message, obj=obj, phase=phase, hint=_HINTS.get(kind, ""))
+        hint = next((hint for words, hint in _WORDS_HINTS.items() if words in self.message), _HINTS.get(kind, ""))
+        return kind(self.message, obj=obj, phase=phase, hint=hint)
 
     def as_open_error(self, uri: str) -> VirtError:
         """The connection could not be opened at all."""

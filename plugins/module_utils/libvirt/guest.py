@@ -97,9 +97,13 @@ class Guest:
         flags = library().VIR_DOMAIN_XML_SECURE
         return str(self._ask("virDomainGetXMLDesc", lambda domain: domain.XMLDesc(flags), phase="observe"))
 
-    def start(self, *, paused: bool = False) -> None:
-        """:raises InvalidState: it runs already."""
-        flags = library().VIR_DOMAIN_START_PAUSED if paused else 0
+    def start(self, *, paused: bool = False, reset_nvram: bool = False) -> None:
+        """:param reset_nvram: with the variables that its firmware comes with, in place of its own.
+
+        :raises InvalidState: it runs already.
+        """
+        lib = library()
+        flags = (lib.VIR_DOMAIN_START_PAUSED if paused else 0) | (getattr(lib, "VIR_DOMAIN_START_RESET_NVRAM", 0) if reset_nvram else 0)
         self._ask("virDomainCreateWithFlags", lambda domain: domain.createWithFlags(flags), phase="start")
 
     def suspend(self) -> None:

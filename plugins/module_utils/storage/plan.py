@@ -60,6 +60,10 @@ class Plan:
     def changed(self) -> bool:
         return bool(self.steps)
 
+    def there(self) -> Image:
+        """The disk that is there, with what it was made with: it grows as it began, and goes as it was asked for then."""
+        return self.place if self.before is None else replace(self.before, options=renewed(self.before.options, self.place.options)).place()
+
 
 class Planner:
     """:raises VirtError: from ``plan``; a disk cannot be as it is asked for, and nothing was touched but the image cache."""
@@ -175,15 +179,15 @@ def _refuse_other_source(like: OwnDisk, source: CachedImage | Contents) -> None:
 
 
 def _with_reference(origin: Origin, wish: DiskWish) -> Origin:
-    place = None if wish.image is None else wish.image.checksum_file
-    return origin if place is None else replace(origin, reference=str(place))
+    named = None if wish.image is None else wish.image.checksum_file
+    return origin if named is None else replace(origin, reference=str(named))
 
 
 def _difference(own: OwnDisk, wish: DiskWish, contents: Contents | None) -> str:
     """In what a disk that is there is otherwise than asked for, beyond what can be changed; "" where in nothing."""
     origin, image = own.origin, wish.image
     if image is not None and not _same_image(origin, wish):
-        checksum = f" ({image.checksum})" if image.digest else ""
+        checksum = f" ({image.digest})" if image.digest else ""
         return f"it was made from {_told(origin)}, not from {image}{checksum}"
     if wish.content is not None:
         asked = replace(wish.content, directory="")

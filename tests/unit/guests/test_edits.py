@@ -314,6 +314,20 @@ def test_records_come_back_as_they_were_written(own: list[OwnDisk], values: dict
     assert record.disks_of(copied) == ()
 
 
+def test_what_is_noted_for_the_next_run_goes_without_a_trace() -> None:
+    noted, task = domain(), record.Task("take", "clean", "running")
+    record.set_nvram_stale(noted, True)
+    record.set_task(noted, task)
+    read = tree.parse(tree.text_of(noted))
+    assert (record.nvram_is_stale(read), record.task_of(read)) == (True, task)
+    copied = tree.parse(tree.text_of(noted).replace(f"<uuid>{UUID}</uuid>", "<uuid>11111111-2222-4333-8444-555555555555</uuid>"))
+    assert (record.nvram_is_stale(copied), record.task_of(copied)) == (False, None)
+    record.set_task(noted, None)
+    assert record.nvram_is_stale(noted)
+    record.set_nvram_stale(noted, False)
+    assert tree.text_of(noted) == tree.text_of(domain())
+
+
 def test_every_option_is_parsed_into_the_wish() -> None:
     fields = set(Wish.__dataclass_fields__)
     assert set(guest_options()) <= fields

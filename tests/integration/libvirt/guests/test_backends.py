@@ -15,7 +15,7 @@ from typing import Any
 import pytest
 
 from ansible_collections.poolwright.virt.plugins.module_utils.clock import Clock, Deadline
-from ansible_collections.poolwright.virt.plugins.module_utils.errors import Busy
+from ansible_collections.poolwright.virt.plugins.module_utils.errors import Busy, InvalidSpec
 from ansible_collections.poolwright.virt.plugins.module_utils.guests import record, tree
 from ansible_collections.poolwright.virt.plugins.module_utils.imagebackend.rbd import Rbd
 from ansible_collections.poolwright.virt.plugins.module_utils.storage.record import OwnDisk
@@ -108,6 +108,8 @@ def test_a_guest_boots_from_it_and_answers(lab: Lab, place: dict[str, Any]) -> N
 
     again = lab.booted(**wanted)
     assert lab.answer(again) == f"SSH-2.0-tiny_from-{place['backend']}"
+    # Its plug pulled, it starts again.
+    assert lab.run(state="rebooted", force=True, shutdown_timeout=0)["state"] == "running"
     removed = lab.run(state="absent")
     assert len(removed["removed"]) == 3
     assert not any(one.place().exists(Deadline.after(Clock(), 60)) for one in own.values())
@@ -119,10 +121,15 @@ def test_a_disk_on_it_is_plugged_in_grown_and_unplugged_while_the_guest_runs(lab
     lab.booted(disks=[root])
     plugged = lab.run(disks=[root, {**data, "bus": "virtio"}])
     assert ("plug disks[vdb]" in plugged["actions"], plugged["pending_restart"], plugged["warnings"]) == (True, [], [])
-    if place["backend"] != "ploop":
-        grown = lab.run(disks=[root, {**data, "size_gb": 0.03}])
+    larger = [root, {**data, "size_gb": 0.03}]
+    if place["backend"] == "ploop":
+        for check in (True, False):
+            with pytest.raises(InvalidSpec, match="a disk on ploop grows only while the guest is off"):
+                lab.run(disks=larger, check=check)
+    else:
+        grown = lab.run(disks=larger)
         assert grown["actions"][0].startswith("grow the disk") and grown["disks"][1]["size"] == 32212480
-        assert lab.run(disks=[root, {**data, "size_gb": 0.03}])["changed"] is False
+        assert lab.run(disks=larger)["changed"] is False
     unplugged = lab.run(disks=[root], unplug_timeout=60)
     assert ("unplug disks[vdb]" in unplugged["actions"], unplugged["pending_restart"]) == (True, [])
     # What was on it stays: the magic number of its file system.

@@ -73,6 +73,11 @@ def said_within(lab: Lab, words: str, seconds: int = 120) -> str:
     raise AssertionError(f"the guest did not say {words!r}, but: {text[-1500:]}")
 
 
+def nvram_files(lab: Lab) -> list[Path]:
+    assert lab.daemon is not None
+    return list((lab.daemon.folder / "lib" / "qemu" / "nvram").glob(f"{NAME}*"))
+
+
 def test_a_signed_guest_boots_with_secure_boot_and_a_tpm(lab: Lab, signed: Path) -> None:
     wanted = guest(lab, signed, secure_boot=True, tpm={"model": "tpm-crb"})
     made = lab.booted(**wanted)
@@ -81,17 +86,18 @@ def test_a_signed_guest_boots_with_secure_boot_and_a_tpm(lab: Lab, signed: Path)
     assert "secureboot: Secure boot enabled" in text
     assert "efi: " in text and "TPMEventLog=" in text
     assert lab.run(**wanted)["changed"] is False
-    nvram = next(line for line in lab.xml().splitlines() if "<nvram" in line)
-    path = Path(nvram.rpartition("</nvram>")[0].rpartition(">")[2])
+    assert len(nvram_files(lab)) == 1
     assert lab.run(state="absent", force=True)["state"] == "absent"
-    assert not path.exists()
+    assert nvram_files(lab) == []
 
 
 def test_a_guest_that_is_not_signed_is_refused_by_the_firmware(lab: Lab, unsigned: Path) -> None:
     wanted = guest(lab, unsigned, secure_boot=True, state="running")
     lab.run(**wanted)
     said_within(lab, "Access Denied")
-    # The same disk starts where nobody asks for signatures.
-    lab.run(**{**wanted, "secure_boot": False, "state": "rebooted"}, force=True, shutdown_timeout=0)
+    # The same disk starts where nobody asks for signatures; the keys were in the NVRAM.
+    changed = lab.run(**{**wanted, "secure_boot": False, "state": "rebooted"}, force=True, shutdown_timeout=0)
+    assert changed["actions"] == ["define", "shut down", "reset the nvram", "start"]
     said_within(lab, "Linux version")
+    assert lab.run(**{**wanted, "secure_boot": False})["changed"] is False
     assert lab.run(name=NAME, state="shutoff", force=True, shutdown_timeout=60)["state"] == "shutoff"
