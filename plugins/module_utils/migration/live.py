@@ -18,7 +18,7 @@ from ansible_collections.poolwright.virt.plugins.module_utils.migration.wish imp
 
 _LOOK_SECONDS = 0.2
 # How long a daemon may take to notice that its peer has gone, and to give up.
-_GIVE_UP_SECONDS = 120.0
+_GIVE_UP_SECONDS = 60.0
 
 
 @dataclass
@@ -64,7 +64,12 @@ class Watch:
             self._look()
             self._decide()
             if self._gave_up is not None:
-                self._gave_up.check("the end of the migration", obj=self._guest.name, phase="migrate", hint="run again: it is then seen what became of it")
+                self._gave_up.check(
+                    "the end of the migration",
+                    obj=self._guest.name,
+                    phase="migrate",
+                    hint="it runs where it was for now; run again, and it is seen what became of it",
+                )
             self._clock.sleep(_LOOK_SECONDS)
 
     def _look(self) -> None:
