@@ -246,11 +246,9 @@ class Lvm(Image):
         if self._group.pool:
             # A full pool does not fail a write, it lets it wait.
             base.check_room(self, image.allocated if image is not None else needed, self._path, deadline)
-        with (
-            makers.maker(self._group.name, deadline.clock) as worker,
-            self._building(worker.new_name(), self.name, record.size, self._tags(record), deadline) as volume,
-        ):
-            yield volume
+        with contextlib.ExitStack() as stack:
+            worker = stack.enter_context(makers.maker(self._group.name, deadline.clock))
+            yield stack.enter_context(self._building(worker.new_name(), self.name, record.size, self._tags(record), deadline))
 
     @contextlib.contextmanager
     def _building(self, volume: str, final: str, size: int, tags: list[str], deadline: Deadline) -> Iterator[str]:
