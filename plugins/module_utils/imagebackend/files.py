@@ -210,14 +210,15 @@ def snapshots(final: str) -> list[str]:
         return []
 
 
-def take_snapshot(final: str, snapshot: str, deadline: Deadline) -> None:
-    """:raises Busy: there is one of that name."""
+def take_snapshot(final: str, snapshot: str, deadline: Deadline, finish: Callable[[str], None] = lambda path: None) -> None:
+    """:param finish: what is done to the copy.   :raises Busy: there is one of that name."""
     kept = snapshot_path(final, snapshot)
     need_disk(final)
     if os.path.lexists(kept):
         raise Busy("there is a snapshot of that name", obj=kept, phase="snapshot", hint="delete it first, or choose another name")
     with new_file(kept) as path:
         copy_file(final, path, deadline)
+        finish(path)
         sync_file(path)
 
 

@@ -18,7 +18,7 @@ from abc import ABC, abstractmethod
 
 from ansible_collections.poolwright.virt.plugins.module_utils.clock import Deadline
 from ansible_collections.poolwright.virt.plugins.module_utils.errors import NotFound, OperationFailed
-from ansible_collections.poolwright.virt.plugins.module_utils.imagebackend.ceph import Rados
+from ansible_collections.poolwright.virt.plugins.module_utils.imagebackend.ceph_client import Rados
 from ansible_collections.poolwright.virt.plugins.module_utils.imagebackend.volume_group import VolumeGroup, tag
 from ansible_collections.poolwright.virt.plugins.module_utils.images import scratch
 from ansible_collections.poolwright.virt.plugins.module_utils.images.sparse import naming_storage_errors

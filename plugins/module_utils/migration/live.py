@@ -11,7 +11,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-from ansible_collections.poolwright.virt.plugins.module_utils.clock import Clock, Deadline
+from ansible_collections.poolwright.virt.plugins.module_utils.clock import Deadline
 from ansible_collections.poolwright.virt.plugins.module_utils.errors import Cancelled, DeadlineExceeded, VirtError
 from ansible_collections.poolwright.virt.plugins.module_utils.libvirt.guest import Guest
 from ansible_collections.poolwright.virt.plugins.module_utils.migration.wish import OnTimeout, Wish
@@ -42,15 +42,15 @@ class Progress:
 class Watch:
     """Looks after a migration: starts post-copy in time, ends it at the deadline or when the run is told to stop."""
 
-    def __init__(self, guest: Guest, wish: Wish, clock: Clock, cancel: threading.Event, progress: Progress) -> None:
+    def __init__(self, guest: Guest, wish: Wish, deadline: Deadline, cancel: threading.Event, progress: Progress) -> None:
         self._guest = guest
         self._wish = wish
-        self._clock = clock
+        self._clock = deadline.clock
         self._cancel = cancel
         self._progress = progress
-        self._began = clock.monotonic()
-        self._deadline = Deadline.after(clock, wish.timeout)
-        self._late = Deadline.after(clock, 2 * wish.timeout)
+        self._began = self._clock.monotonic()
+        self._deadline = deadline
+        self._late = Deadline(self._clock, deadline.at + wish.timeout)
         self._gave_up: Deadline | None = None
         self._paused = False
         self.ended_by: VirtError | None = None

@@ -136,7 +136,7 @@ class MigrationRun:
                 hint = "run libvirt_migrate once more on the host that it left, with the same target"
                 raise Busy("it came here by a migration that was not brought to its end", obj=name, phase="check", hint=hint)
             with site.stats.phase("mend"):
-                take_up(note, origin, goal, uuid, self._wish, self._cancel, site.clock)
+                take_up(note, origin, goal, uuid, self._wish, self._cancel, self._deadline)
                 found, done = leftovers.settle(note, origin, goal, uuid, name, site.clock)
         self._recovered = done or ["the migration was ended already"]
         if found is Verdict.TARGET and goal is not site.target and goal is not site.source:

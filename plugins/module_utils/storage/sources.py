@@ -46,27 +46,31 @@ class Sources:
     def _judged(self, source: ImageSource) -> CachedImage:
         """An image that is not in the cache and must not be brought there, as far as it can be told."""
         place = checksums.located(source, self._deadline)
-        unseen = CachedImage("", source.digest or "", source.convert_to or source.format, SECTOR, 0, 0)
         if place.is_remote:
             answer = open_url(place.source, self._deadline.remaining)
             if answer is not None:
                 answer.stream.close()
-            return unseen
+            return self._unseen(source, source.digest)
         if not os.path.exists(place.path):
             raise NotFound("there is no such file on the host that the disks are on", obj=str(place), phase="check", hint="correct the image's source")
         if not os.path.isfile(place.path):
             raise ImageRefused("it is not a regular file", obj=str(place), phase="check", hint="give a file that holds the image")
         digest = _measured(place, self._deadline)
+        unseen = self._unseen(source, digest)
         if place.compression or parts.are_beside(place, place.path):
-            return replace(unseen, digest=digest)
+            return unseen
         inspected = inspect_file(place.path, place.format, self._deadline, name=str(place))
-        path, size = self._cache.store.image_path(digest, source.used_variant), os.path.getsize(place.path)
-        return CachedImage(path, digest, unseen.format, inspected.virtual_size, size, inspected.allocated)
+        return replace(unseen, virtual_size=inspected.virtual_size, size=os.path.getsize(place.path), allocated=inspected.allocated)
+
+    def _unseen(self, source: ImageSource, digest: str | None) -> CachedImage:
+        """Where it will be, if its digest is known; nobody knows how large."""
+        path = "" if digest is None else self._cache.store.image_path(digest, source.used_variant)
+        return CachedImage(path, digest or "", source.convert_to or source.format, SECTOR, 0, 0)
 
 
 def is_seen(source: CachedImage | Contents) -> bool:
     """Whether its size is known: not of an image that would have to be fetched or unpacked first."""
-    return isinstance(source, Contents) or bool(source.path)
+    return isinstance(source, Contents) or source.size > 0
 
 
 def _measured(source: ImageSource, deadline: Deadline) -> str:

@@ -164,6 +164,11 @@ class Pair:
         self.guest(1, name=name, disks=[self.disk(name, folder)], networks=[{"network": "default"}], state="running", **options)
         return self.booted(1, name)
 
+    def give_images(self) -> None:
+        """The second host gets the images that the first one has cached."""
+        own, other = (self.folder / str(host) / "local" / "state" / "images" for host in (1, 2))
+        shutil.copytree(own, other)
+
     def clean(self) -> None:
         for host in (1, 2):
             for name in self.virsh(host, "list", "--name").split():

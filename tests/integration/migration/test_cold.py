@@ -61,11 +61,10 @@ def test_a_guest_that_is_off_takes_its_disks_along(pair: Pair) -> None:
 
 
 def test_a_guest_that_cannot_start_there_starts_again_here(pair: Pair) -> None:
-    address = pair.boot("m-1", pair.local / "disks")
+    # Something that only shows when it starts: the other host has no place for its log.
+    (pair.folder / "1" / "local" / "logs").mkdir()
+    address = pair.boot("m-1", pair.local / "disks", serial={"log_file": str(pair.local / "logs" / "m-1.log")})
     uuid = pair.virsh(1, "domuuid", "m-1")
-    # Something of the kind that only shows when it starts: its serial log cannot be written there.
-    pair.guest(1, name="m-1", serial={"log": str(pair.local / "logs" / "m-1.log")})
-    (pair.folder / "1" / "local" / "logs").mkdir(exist_ok=True)
     told = pair.migrate("m-1", mode="cold")
     assert "error" in told, told
     assert pair.states("m-1") == ("running", "")

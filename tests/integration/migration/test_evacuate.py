@@ -158,12 +158,13 @@ def test_a_play_that_is_killed_is_finished_by_the_next(pair: Pair, evacuation: E
     address = pair.boot("e-1", pair.local / "disks")
     before = pair.alive(address)
     options = {"host_evacuate_bandwidth_mib": 20}
-    with subprocess.Popen(
-        evacuation.command(**options), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, env=evacuation.environment(), start_new_session=True
+    said = evacuation.folder / "said"
+    with said.open("w") as out, subprocess.Popen(
+        evacuation.command(**options), stdout=out, stderr=subprocess.STDOUT, env=evacuation.environment(), start_new_session=True
     ) as running:
         deadline = time.monotonic() + 120
         while not pair.state(2, "e-1"):
-            assert running.poll() is None
+            assert running.poll() is None, said.read_text()
             assert time.monotonic() < deadline, "the guest did not set out"
             time.sleep(0.05)
         os.killpg(running.pid, signal.SIGKILL)

@@ -41,8 +41,11 @@ def served(web: WebServer, image: Path) -> dict[str, str]:
 
 def test_a_file_of_checksums_is_read_once(runs: Runs, web: WebServer, qcow2_image: Path) -> None:
     image = served(web, qcow2_image)
-    predicted = runs.run(check=True, image=image)
+    predicted = runs.run(check=True, backend="qcow2", image=image)
     assert (predicted["changed"], predicted["virtual_size"]) == (True, None)
+    made = runs.run(backend="qcow2", image=image)
+    assert (predicted["backing"], predicted["uri"]) == (made["backing"], made["uri"])
+    runs.run(backend="qcow2", state="absent")
     made = runs.run(image=image)
     digest = f"sha256:{hashlib.sha256(qcow2_image.read_bytes()).hexdigest()}"
     origin = made["recorded"]["origin"]

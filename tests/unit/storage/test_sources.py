@@ -47,7 +47,7 @@ def test_an_image_is_judged_without_bringing_it(tmp_path: Path, kind: str) -> No
     fetched = image(tmp_path / "cache", source, fetch=True)
     assert (judged.digest, judged.format) == (fetched.digest, fetched.format)
     # What is in several files, or packed, has no size before it has come.
-    assert judged.virtual_size == 8 * MIB if judged.path else kind in ("gz", "vmdk monolithicFlat", "vmdk twoGbMaxExtentSparse")
+    assert judged.virtual_size == 8 * MIB if judged.size else kind in ("gz", "vmdk monolithicFlat", "vmdk twoGbMaxExtentSparse")
 
 
 def test_a_checksum_in_a_file_is_held_against_it(tmp_path: Path) -> None:
