@@ -99,7 +99,7 @@ def _moved(move: Mapping[str, Any], result: Mapping[str, Any] | None, foretold: 
     if result is None:
         return {**row, **_measured({}), "status": "to move" if foretold else "not tried"}
     if result.get("failed"):
-        return {**row, **_measured({}), "status": "failed", "reason": str(result.get("msg") or "it gave no answer")}
+        return {**row, **_measured({}), "status": "failed", "reason": str(result.get("msg") or "it gave no answer").removeprefix(f"{move['name']}: ")}
     return {**row, **_measured(result), "status": "to move" if foretold else "moved"}
 
 

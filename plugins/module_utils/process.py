@@ -63,7 +63,7 @@ def run_tool(
             stderr=subprocess.STDOUT if errors_too else subprocess.PIPE,
             timeout=timeout,
             check=False,
-            env={**_plain_environment(), **(environment or {})},
+            env={**plain_environment(), **(environment or {})},
         )
     except subprocess.TimeoutExpired as exc:
         raise DeadlineExceeded(f"{argv[0]} ran for more than {timeout:.0f} s and was stopped", obj=obj, phase=phase) from exc
@@ -96,7 +96,9 @@ def _piped(argv: Sequence[str], timeout: float, phase: str, obj: str, *, reading
     given, taken = (subprocess.DEVNULL, subprocess.PIPE) if reading else (subprocess.PIPE, subprocess.DEVNULL)
     late = threading.Event()
     with tempfile.TemporaryFile() as errors:
-        process = subprocess.Popen(command, stdin=given, stdout=taken, stderr=errors, env=_plain_environment())  # pylint: disable=consider-using-with
+        process = subprocess.Popen(  # pylint: disable=ansible-bad-function,consider-using-with
+            command, stdin=given, stdout=taken, stderr=errors, env=plain_environment()
+        )
 
         def stop() -> None:
             late.set()
@@ -149,6 +151,6 @@ def _failed(tool: str, status: int, said: bytes, phase: str, obj: str) -> ToolFa
     return ToolFailed(f"{tool} ended with status {status}: {words}", status=status, obj=obj, phase=phase)
 
 
-def _plain_environment() -> dict[str, str]:
+def plain_environment() -> dict[str, str]:
     """Messages in English whatever the host's locale, and nothing of the controller's variables."""
     return {"PATH": "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin", "LC_ALL": "C.UTF-8"}

@@ -45,8 +45,8 @@ options:
     choices: [flat, lvm, ploop, qcow2, rbd]
   location: &location
     description:
-      - The backend's place. An absolute path of a directory (V(backend=flat), V(backend=qcow2), V(backend=ploop)), a volume group or C(group/thin-pool)
-        (V(backend=lvm)), a pool or C(pool/namespace) (V(backend=rbd)).
+      - The backend's place. An absolute path of a directory (O(backend=flat), O(backend=qcow2), O(backend=ploop)), a volume group or C(group/thin-pool)
+        (O(backend=lvm)), a pool or C(pool/namespace) (O(backend=rbd)).
     type: str
   name: &name
     description:
@@ -98,29 +98,29 @@ options:
     default: false
   preallocation: &preallocation
     description:
-      - What is allocated when the disk is made. For V(backend=flat), and for V(backend=qcow2) with O(full) or O(extended_l2).
+      - What is allocated when the disk is made. For O(backend=flat), and for O(backend=qcow2) with O(full) or O(extended_l2).
     type: str
     choices: ['off', metadata, falloc, full]
   cluster_size: &cluster_size
     description:
-      - Bytes of a cluster, a power of two. For V(backend=qcow2) and V(backend=ploop).
+      - Bytes of a cluster, a power of two. For O(backend=qcow2) and O(backend=ploop).
     type: int
   extended_l2: &extended_l2
     description:
-      - Subclusters, so that small writes to an overlay copy less of its base. For V(backend=qcow2).
+      - Subclusters, so that small writes to an overlay copy less of its base. For O(backend=qcow2).
     type: bool
   compressed: &compressed
     description:
-      - Store a full copy compressed. For V(backend=qcow2).
+      - Store a full copy compressed. For O(backend=qcow2).
     type: bool
   clear: &clear
     description:
-      - What happens to the blocks of the volume once it is removed. For V(backend=lvm).
+      - What happens to the blocks of the volume once it is removed. For O(backend=lvm).
     type: str
     choices: [none, zero, discard]
   conf: &conf
     description:
-      - The cluster's configuration. For V(backend=rbd). The default is that of Ceph's own tools.
+      - The cluster's configuration. For O(backend=rbd). The default is that of Ceph's own tools.
     type: path
   user: &user
     description:
@@ -235,7 +235,7 @@ requirements:
   - Python 3.9 or newer on the target host
   - oslo.utils 7.4 or newer, below 10.1 (for images)
   - qemu-img
-  - lvm2 (for V(backend=lvm)), ceph-common and QEMU's driver for RBD (for V(backend=rbd))
+  - lvm2 (for O(backend=lvm)), ceph-common and QEMU's driver for RBD (for O(backend=rbd))
   - e2fsprogs, xfsprogs 5.12 or newer, dosfstools, util-linux or xorriso for the contents that they make
 notes:
   - A guest's disks may be made here and then named in M(poolwright.virt.libvirt_guest) by backend, location and name alone. They are then not removed with it.

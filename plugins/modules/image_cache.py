@@ -116,7 +116,7 @@ options:
   disk_directories:
     description:
       - Directories where disks may stand on images, with all below them. O(state=aged) and O(state=absent) look there.
-      - The default is the directory that O(path) is in.
+      - The default is the directory that O(path) is in. Those in which M(poolwright.virt.disk_backend) made disks are looked into besides.
       - Only with O(path).
     type: list
     elements: path

@@ -3,15 +3,17 @@
 # GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-# ceph.sh up|down|status DIR: a Ceph cluster of one monitor, one manager and one OSD on loopback, its data in memory.
+# ceph.sh up|down|status DIR [cephx]: a Ceph cluster of one monitor, one manager and one OSD on loopback, its data in memory.
 #
-# DIR/ceph.conf leads to it: the pool "rbd", and the pool "tiny" with a quota of 2 MiB. It asks nobody for a key, and is
-# up in about 7 s. It needs neither root nor systemd, and the kernel's rbd neither: what reads it is librbd.
+# DIR/ceph.conf leads to it: the pool "rbd", and the pool "tiny" with a quota of 2 MiB. It asks nobody for a key, but with
+# "cephx" everybody; DIR/keyring is then the administrator's. It is up in about 7 s. It needs neither root nor systemd, and
+# the kernel's rbd neither: what reads it is librbd.
 
 # shellcheck source=tests/setup/common.sh
 . "$(dirname "$0")/../setup/common.sh"
 
-[ "$#" -eq 2 ] || die "usage: $0 up|down|status DIR"
+[ "$#" -eq 2 ] || [ "${3:-}" = cephx ] || die "usage: $0 up|down|status DIR [cephx]"
+asks="${3:-none}"
 mkdir -p "$2"
 dir="$(cd "$2" && pwd)"
 conf="${dir}/ceph.conf"
@@ -50,9 +52,9 @@ write_conf() { # write_conf FSID PORT-OF-V2 PORT-OF-V1
     mon initial members = lab
     public addr = 127.0.0.1
     cluster addr = 127.0.0.1
-    auth cluster required = none
-    auth service required = none
-    auth client required = none
+    auth cluster required = ${asks}
+    auth service required = ${asks}
+    auth client required = ${asks}
     auth allow insecure global id reclaim = false
 
     # One copy of everything is right for a cluster that is thrown away.
@@ -61,6 +63,9 @@ write_conf() { # write_conf FSID PORT-OF-V2 PORT-OF-V1
     osd crush chooseleaf type = 0
     mon allow pool size one = true
     mon warn on pool no redundancy = false
+    # With one monitor nothing is won by waiting for more to decide at once: snapshots and pools then take no second each.
+    paxos propose interval = 0.05
+    paxos min wait = 0.01
     mon data avail warn = 1
     mon data avail crit = 1
 
@@ -79,6 +84,15 @@ write_conf() { # write_conf FSID PORT-OF-V2 PORT-OF-V1
     mon data = ${dir}/data/mon
     osd data = ${dir}/data/osd
     mgr data = ${dir}/data/mgr
+
+[mon]
+    keyring = ${dir}/data/mon/keyring
+[osd]
+    keyring = ${dir}/data/osd/keyring
+[mgr]
+    keyring = ${dir}/data/mgr/keyring
+[client.admin]
+    keyring = ${dir}/keyring
 CONF
 }
 
@@ -91,13 +105,19 @@ start() {
     rm -rf "${dir}/data"
     mkdir -p "${dir}"/data/{mon,osd,mgr}
     write_conf "${fsid}" "${newer}" "${older}"
+    # Keys are made whether anybody asks for them or not.
+    ceph-authtool --create-keyring "${dir}/data/first" --gen-key -n mon. --cap mon 'allow *'
+    ceph-authtool --create-keyring "${dir}/keyring" --gen-key -n client.admin --cap mon 'allow *' --cap osd 'allow *' --cap mgr 'allow *'
+    ceph-authtool "${dir}/data/first" --import-keyring "${dir}/keyring"
+    ceph-authtool --create-keyring "${dir}/data/osd/keyring" --gen-key -n osd.0
     monmaptool --create --clobber --fsid "${fsid}" --addv lab "${addresses}" "${dir}/monmap"
-    ceph-mon --conf "${conf}" -i lab --mkfs --monmap "${dir}/monmap"
+    ceph-mon --conf "${conf}" -i lab --mkfs --monmap "${dir}/monmap" --keyring "${dir}/data/first"
     ceph-mon --conf "${conf}" -i lab
     # An OSD boots only under the id and the UUID that the monitor has heard of.
-    cluster ceph osd new "${osd}"
+    ceph-authtool --print-key -n osd.0 "${dir}/data/osd/keyring" | sed 's/.*/{"cephx_secret": "&"}/' | cluster ceph osd new "${osd}" -i -
     ceph-osd --conf "${conf}" -i 0 --mkfs --osd-uuid "${osd}"
     ceph-osd --conf "${conf}" -i 0
+    cluster ceph auth get-or-create mgr.lab mon 'allow profile mgr' osd 'allow *' mds 'allow *' -o "${dir}/data/mgr/keyring"
     ceph-mgr --conf "${conf}" -i lab
     cluster ceph osd pool create rbd 8
     cluster rbd pool init rbd
@@ -138,5 +158,5 @@ case "$1" in
         answers || die "Ceph does not answer"
         say "Ceph answers"
         ;;
-    *) die "usage: $0 up|down|status DIR" ;;
+    *) die "usage: $0 up|down|status DIR [cephx]" ;;
 esac

@@ -210,14 +210,15 @@ def snapshots(final: str) -> list[str]:
         return []
 
 
-def take_snapshot(final: str, snapshot: str, deadline: Deadline) -> None:
-    """:raises Busy: there is one of that name."""
+def take_snapshot(final: str, snapshot: str, deadline: Deadline, finish: Callable[[str], None] = lambda path: None) -> None:
+    """:param finish: what is done to the copy.   :raises Busy: there is one of that name."""
     kept = snapshot_path(final, snapshot)
     need_disk(final)
     if os.path.lexists(kept):
         raise Busy("there is a snapshot of that name", obj=kept, phase="snapshot", hint="delete it first, or choose another name")
     with new_file(kept) as path:
         copy_file(final, path, deadline)
+        finish(path)
         sync_file(path)
 
 
@@ -235,6 +236,7 @@ def reverted(final: str, snapshot: str, deadline: Deadline) -> Iterator[str]:
     kept = snapshot_path(final, snapshot)
     if not is_disk(kept):
         raise NotFound("there is no such snapshot", obj=kept, phase="snapshot", hint=f"there are: {', '.join(snapshots(final)) or 'none'}")
-    with replacement(final) as path:
+    with contextlib.ExitStack() as stack:
+        path = stack.enter_context(replacement(final))
         copy_file(kept, path, deadline)
         yield path

@@ -19,14 +19,14 @@ from dataclasses import replace
 from typing import IO
 
 from ansible_collections.poolwright.virt.plugins.module_utils.clock import Deadline
-from ansible_collections.poolwright.virt.plugins.module_utils.errors import Busy, InvalidSpec, NotFound, VirtError
+from ansible_collections.poolwright.virt.plugins.module_utils.errors import Busy, InvalidSpec, NotFound
 from ansible_collections.poolwright.virt.plugins.module_utils.imagebackend import base, files, makers, streams
 from ansible_collections.poolwright.virt.plugins.module_utils.imagebackend.base import Image, disk_size, grown_size, whole_sectors
 from ansible_collections.poolwright.virt.plugins.module_utils.imagebackend.notes import GroupNote, Note
 from ansible_collections.poolwright.virt.plugins.module_utils.imagebackend.options import DEFAULT_OPTIONS, DiskOptions
 from ansible_collections.poolwright.virt.plugins.module_utils.imagebackend.records import DiskInfo, DiskRecord
 from ansible_collections.poolwright.virt.plugins.module_utils.imagebackend.volume_group import OWNER_TAG, Volume, VolumeGroup, tag
-from ansible_collections.poolwright.virt.plugins.module_utils.images import qemu_img
+from ansible_collections.poolwright.virt.plugins.module_utils.imagebackend.volume_making import Making
 from ansible_collections.poolwright.virt.plugins.module_utils.images.cache import CachedImage
 from ansible_collections.poolwright.virt.plugins.module_utils.images.sparse import naming_storage_errors
 
@@ -52,6 +52,8 @@ class Lvm(Image):
         super().__init__(location, name, options)
         group, _slash, pool = location.partition("/")
         self._group = VolumeGroup(group, pool)
+        self._note = GroupNote(self._group, name)
+        self._making = Making(self._group, self._path, options.clear)
         if pool and options.clear == "zero":
             raise InvalidSpec(["clear: zeros would fill a thin pool; use discard: the pool itself zeroes a block before somebody else gets it"])
 
@@ -96,7 +98,8 @@ class Lvm(Image):
             self._create_from_base(record, image, deadline)
             return record
         with self._new(record, deadline, image) as volume:
-            self._fill_from_image(volume, image, record.size, deadline)
+            self._making.convert(image.path, image.format, volume, deadline)
+            self._making.clear_rest(volume, image.virtual_size, deadline)
         return record
 
     def create_from_func(self, func: Callable[[str], None], size: int, deadline: Deadline, *, hint: str = "") -> DiskRecord:
@@ -108,14 +111,14 @@ class Lvm(Image):
                 files.write_contents(contents, func, record.size)
             with self._new(record, deadline, needed=os.stat(contents).st_blocks * 512) as volume:
                 # From the file to the volume, its holes as zeros.
-                self._convert(contents, "raw", volume, deadline)
-                self._clear_rest(volume, record.size, deadline)
+                self._making.convert(contents, "raw", volume, deadline)
+                self._making.clear_rest(volume, record.size, deadline)
         return record
 
     def create_from_stream(self, stream: IO[bytes], size: int, deadline: Deadline) -> DiskRecord:
         record = self.plan_from_func(size)
         with self._new(record, deadline, needed=record.size if self._group.pool else 0) as volume:
-            self._clear_rest(volume, 0, deadline)
+            self._making.clear_rest(volume, 0, deadline)
             with naming_storage_errors(self._path, "disk"):
                 fd = os.open(self._group.device(volume), os.O_WRONLY | os.O_CLOEXEC)
                 try:
@@ -131,26 +134,24 @@ class Lvm(Image):
 
     def remove(self, deadline: Deadline) -> bool:
         volumes = self._group.volumes(deadline)
-        self._sweep(volumes, deadline)
+        self._making.sweep(volumes, deadline)
         found = _named(volumes, self.name)
         if found is not None and not found.ours:
             raise base.foreign(self._path)
         if found is not None and found.is_open:
             raise self._in_use()
-        for volume in self._snapshots(volumes).values():
-            self._discard(volume.name, deadline)
-        if found is not None:
-            self._discard(self.name, deadline)
+        # The disk last: as long as something is left of it, it is there to be removed.
+        self._making.remove([*self._snapshots(volumes).values(), *([found] if found is not None else [])], deadline)
         return found is not None
 
     def remove_base(self, digest: str, deadline: Deadline) -> bool:
         name = _base_name(digest)
         volumes = self._group.volumes(deadline)
-        self._sweep(volumes, deadline)
-        if _named(volumes, name) is None:
-            return False
-        self._group.remove(name, deadline)
-        return True
+        self._making.sweep(volumes, deadline)
+        # Those of other sizes first: as long as something is left of them, it is there to be removed.
+        found = sorted((one.name for one in volumes if one.ours and (one.name == name or one.name.startswith(f"{name}-"))), reverse=True)
+        self._group.remove(found, deadline)
+        return bool(found)
 
     def read_to(self, record: DiskRecord, stream: IO[bytes], deadline: Deadline) -> None:
         self._need(deadline)
@@ -171,7 +172,7 @@ class Lvm(Image):
                 try:
                     self._group.extend(self.name, grown.size, deadline)
                 finally:
-                    self._finish_growing(self._need(deadline), deadline)
+                    self._finish_growing(replace(found, size=self._making.size(self.name), tags=found.tags | {growing}), deadline)
         if grown.size > record.size:
             self._group.change_tags(self.name, [tag("size", str(grown.size))], [tag("size", str(record.size))], deadline)
         return grown
@@ -182,13 +183,16 @@ class Lvm(Image):
 
     def snapshot_create(self, record: DiskRecord, snapshot: str, deadline: Deadline) -> None:
         volumes = self._group.volumes(deadline)
-        self._sweep(volumes, deadline)
+        self._making.sweep(volumes, deadline)
         name = self._snapshot_volume(snapshot)
         if snapshot in self._snapshots(volumes):
             raise Busy("there is a snapshot of that name", obj=f"{self._path}@{snapshot}", phase="snapshot", hint="delete it first, or choose another name")
         found = self._owned(volumes)
         tags = [OWNER_TAG, tag("disk", self.name), tag("snapshot", snapshot)]
-        with makers.maker(self._group.name, deadline.clock) as worker, self._copy_of(found, tags, worker, deadline) as copy:
+        if found.pool:
+            self._group.snapshot(found.name, name, tags, deadline)
+            return
+        with makers.maker(self._group.name, deadline.clock) as worker, self._making.copy(found, tags, worker, deadline) as copy:
             self._group.rename(copy, name, deadline)
 
     def snapshot_list(self, deadline: Deadline) -> list[str]:
@@ -199,13 +203,13 @@ class Lvm(Image):
         found = self._snapshots(self._group.volumes(deadline)).get(snapshot)
         if found is None:
             return False
-        self._discard(found.name, deadline)
+        self._making.remove([found], deadline)
         return True
 
     def snapshot_revert(self, record: DiskRecord, snapshot: str, deadline: Deadline) -> None:
         base.snapshot_name(snapshot)
         volumes = self._group.volumes(deadline)
-        self._sweep(volumes, deadline)
+        self._making.sweep(volumes, deadline)
         snapshots = self._snapshots(volumes)
         if snapshot not in snapshots:
             names = ", ".join(sorted(snapshots)) or "none"
@@ -215,25 +219,25 @@ class Lvm(Image):
             raise self._in_use()
         with (
             makers.maker(self._group.name, deadline.clock) as worker,
-            self._copy_of(snapshots[snapshot], self._tags(record), worker, deadline, record.size) as copy,
+            self._making.copy(snapshots[snapshot], self._tags(record), worker, deadline, record.size) as copy,
         ):
             # Killed between the two renames, the disk is made again by the next revert.
-            dying = worker.dying_name(self.options.clear)
+            dying = self._making.dying_name(worker)
             if disk is not None:
                 self._group.rename(self.name, dying, deadline)
             self._group.rename(copy, self.name, deadline)
             if disk is not None:
-                self._wipe_and_remove(dying, disk.size, self.options.clear, deadline)
+                self._making.finish(dying, disk.size, deadline)
 
     def libvirt_info(self) -> DiskInfo:
         return DiskInfo("block", "raw", self._path)
 
     def used_bytes(self, deadline: Deadline) -> int:
         """Of a thin volume what is mapped, shared blocks too: the pool does not say whose they are."""
-        return self._group.used_bytes(self._need(deadline).name, deadline)
+        return self._group.used_bytes(self.name, deadline)
 
     def note(self) -> Note:
-        return GroupNote(self._group, self.name)
+        return self._note
 
     # -- making
 
@@ -245,134 +249,49 @@ class Lvm(Image):
         if self._group.pool:
             # A full pool does not fail a write, it lets it wait.
             base.check_room(self, image.allocated if image is not None else needed, self._path, deadline)
-        with (
-            makers.maker(self._group.name, deadline.clock) as worker,
-            self._building(worker.new_name(), self.name, record.size, self._tags(record), deadline) as volume,
-        ):
+        with self._making.new(self.name, record.size, self._tags(record), deadline) as volume:
             yield volume
 
-    @contextlib.contextmanager
-    def _building(self, volume: str, final: str, size: int, tags: list[str], deadline: Deadline) -> Iterator[str]:
-        with files.naming_final(self._path, self._group.device(volume)):
-            self._group.create(volume, size, tags, deadline)
-            try:
-                yield volume
-                self._become(volume, final, deadline)
-            except BaseException:
-                self._give_up(volume, deadline)
-                raise
-
     def _create_from_base(self, record: DiskRecord, image: CachedImage, deadline: Deadline) -> None:
+        """One command where a disk of this image and size was made before: a thin snapshot has its origin's size."""
         if makers.somebody_died(self._group.name):
-            self._sweep(self._group.volumes(deadline), deadline)
-        name = _base_name(image.digest)
-        try:
-            self._snapshot_as_disk(name, record, image, deadline)
-        except NotFound:
-            self._need_free_name(deadline)
-            files.need_image(image, self._path)
-            self._make_base(name, image, deadline)
-            self._snapshot_as_disk(name, record, image, deadline)
-
-    def _snapshot_as_disk(self, origin: str, record: DiskRecord, image: CachedImage, deadline: Deadline) -> None:
+            self._making.sweep(self._group.volumes(deadline), deadline)
         # Both are rounded up to extents, whose size is a power of two of at least a sector.
-        if record.size <= whole_sectors(image.virtual_size):
-            try:
-                self._group.snapshot(origin, self.name, self._tags(record), deadline)
-            except Busy as exc:
-                raise base.taken(self._path) from exc
-            return
-        with makers.maker(self._group.name, deadline.clock) as worker:
-            volume = worker.new_name()
-            with files.naming_final(self._path, self._group.device(volume)):
-                self._group.snapshot(origin, volume, self._tags(record), deadline)
-                try:
-                    self._group.extend(volume, record.size, deadline)
-                    self._become(volume, self.name, deadline)
-                except BaseException:
-                    self._give_up(volume, deadline)
-                    raise
-
-    def _become(self, volume: str, final: str, deadline: Deadline) -> None:
+        larger = record.size > whole_sectors(image.virtual_size)
+        origin = _base_name(image.digest, record.size if larger else 0)
         try:
-            self._group.rename(volume, final, deadline)
-        except Busy as exc:
-            raise base.taken(self._group.device(final)) from exc
+            self._snapshot_as_disk(origin, record, deadline)
+        except NotFound:
+            plain = _base_name(image.digest)
+            found = _named(self._need_free_name(deadline), plain)
+            files.need_image(image, self._path)
+            if found is None:
+                self._make_base(image, deadline)
+            if larger:
+                self._make_larger_base(found or self._find(plain, deadline), origin, image, record.size, deadline)
+            self._snapshot_as_disk(origin, record, deadline)
 
-    def _make_base(self, name: str, image: CachedImage, deadline: Deadline) -> None:
+    def _snapshot_as_disk(self, origin: str, record: DiskRecord, deadline: Deadline) -> None:
+        try:
+            self._group.snapshot(origin, self.name, self._tags(record), deadline)
+        except Busy as exc:
+            raise base.taken(self._path) from exc
+
+    def _make_base(self, image: CachedImage, deadline: Deadline) -> None:
         """Once per image, whoever else is making it: the first to rename wins, the others use that one."""
         base.check_room(self, image.allocated, self._path, deadline)
-        size, tags = image.virtual_size, [OWNER_TAG, tag("image", image.digest.replace(":", "-"))]
         with (
-            makers.maker(self._group.name, deadline.clock) as worker,
             contextlib.suppress(Busy),
-            self._building(worker.new_name("base"), name, size, tags, deadline) as volume,
+            self._making.new(_base_name(image.digest), image.virtual_size, _base_tags(image), deadline, "base") as volume,
         ):
-            self._convert(image.path, image.format, volume, deadline)
+            self._making.convert(image.path, image.format, volume, deadline)
 
-    def _fill_from_image(self, volume: str, image: CachedImage, size: int, deadline: Deadline) -> None:
-        self._convert(image.path, image.format, volume, deadline)
-        self._clear_rest(volume, image.virtual_size, deadline)
-
-    def _convert(self, source: str, source_format: str, volume: str, deadline: Deadline) -> None:
-        qemu_img.convert(source, source_format, self._group.device(volume), "raw", deadline, into_zeros=bool(self._group.pool))
-
-    def _clear_rest(self, volume: str, begin: int, deadline: Deadline) -> None:
-        """Zeros up to the end of a thick volume, its last extent included."""
-        if self._group.pool:
-            return
-        with open(self._group.device(volume), "rb") as device:
-            size = device.seek(0, os.SEEK_END)
-        if begin < size:
-            self._group.wipe(volume, begin, size - begin, deadline)
-
-    @contextlib.contextmanager
-    def _copy_of(self, source: Volume, tags: list[str], worker: makers.Maker, deadline: Deadline, size: int = 0) -> Iterator[str]:
-        """A volume with the same contents, at least ``size`` bytes large: shared blocks in a pool, else a copy. The block renames it."""
-        size = max(size, source.size)
-        volume = worker.new_name("copy")
-        with files.naming_final(self._path, self._group.device(volume)):
-            if source.pool:
-                self._group.snapshot(source.name, volume, tags, deadline)
-            else:
-                self._group.create(volume, size, tags, deadline)
-            try:
-                if source.pool:
-                    self._group.extend(volume, size, deadline)
-                else:
-                    self._convert(self._group.device(source.name), "raw", volume, deadline)
-                    self._clear_rest(volume, source.size, deadline)
-                yield volume
-            except BaseException:
-                self._give_up(volume, deadline)
-                raise
-
-    # -- removing
-
-    def _discard(self, volume: str, deadline: Deadline) -> None:
-        """Take the name away first: a volume that is half wiped is no disk. A dead run's is wiped and removed by the next."""
-        with makers.maker(self._group.name, deadline.clock) as worker:
-            dying = worker.dying_name(self.options.clear)
-            self._group.rename(volume, dying, deadline)
-            size = next((one.size for one in self._group.volumes(deadline) if one.name == dying), 0) if self.options.clear != "none" else 0
-            self._wipe_and_remove(dying, size, self.options.clear, deadline)
-
-    def _wipe_and_remove(self, volume: str, size: int, how: str, deadline: Deadline) -> None:
-        if how != "none":
-            self._group.wipe(volume, 0, size, deadline, discard=how == "discard")
-        self._group.remove(volume, deadline)
-
-    def _give_up(self, volume: str, deadline: Deadline) -> None:
-        # With time of its own: it may be the deadline that passed. What cannot be removed now is by the next run.
-        with contextlib.suppress(VirtError):
-            self._group.remove(volume, Deadline.after(deadline.clock, 30))
-
-    def _sweep(self, volumes: list[Volume], deadline: Deadline) -> None:
-        for volume in volumes:
-            left = makers.leftover(self._group.name, volume.name, deadline.clock) if volume.ours else None
-            if left is not None:
-                self._wipe_and_remove(volume.name, volume.size, left.how if left.dying else "none", deadline)
-        makers.forget_dead(self._group.name)
+    def _make_larger_base(self, source: Volume | None, name: str, image: CachedImage, size: int, deadline: Deadline) -> None:
+        """Once per image and size, likewise. It shares the blocks of the base, ``source``, so it takes no room."""
+        if source is None:
+            raise NotFound("its base volume is gone", obj=self._path, phase="disk", hint="somebody removed it meanwhile: run again")
+        with contextlib.suppress(Busy):
+            self._making.larger_copy(source, name, size, _base_tags(image), deadline)
 
     # -- looking
 
@@ -388,13 +307,14 @@ class Lvm(Image):
             raise files.no_disk(self._path)
         return found
 
-    def _need_free_name(self, deadline: Deadline) -> None:
+    def _need_free_name(self, deadline: Deadline) -> list[Volume]:
+        """All volumes; none of them is the disk's, or a snapshot of one that is gone."""
         volumes = self._group.volumes(deadline)
-        self._sweep(volumes, deadline)
+        self._making.sweep(volumes, deadline)
         if _named(volumes, self.name) is not None:
             raise base.taken(self._path)
-        for stale in self._snapshots(volumes).values():
-            self._discard(stale.name, deadline)
+        self._making.remove(list(self._snapshots(volumes).values()), deadline)
+        return volumes
 
     def _finish_growing(self, found: Volume, deadline: Deadline) -> None:
         begun = found.tag("growing")
@@ -426,8 +346,14 @@ def _named(volumes: list[Volume], name: str) -> Volume | None:
     return next((one for one in volumes if one.name == name), None)
 
 
-def _base_name(digest: str) -> str:
-    return f"{makers.RESERVED}base-{digest.rpartition(':')[2][:40]}"
+def _base_name(digest: str, size: int = 0) -> str:
+    """:param size: bytes, of one that is larger than the image; 0 for the image's own."""
+    name = f"{makers.RESERVED}base-{digest.rpartition(':')[2][:40]}"
+    return f"{name}-{size}" if size else name
+
+
+def _base_tags(image: CachedImage) -> list[str]:
+    return [OWNER_TAG, tag("image", image.digest.replace(":", "-"))]
 
 
 def _whole_extents(size: int) -> int:

@@ -18,7 +18,7 @@ from abc import ABC, abstractmethod
 
 from ansible_collections.poolwright.virt.plugins.module_utils.clock import Deadline
 from ansible_collections.poolwright.virt.plugins.module_utils.errors import NotFound, OperationFailed
-from ansible_collections.poolwright.virt.plugins.module_utils.imagebackend.ceph import Rados
+from ansible_collections.poolwright.virt.plugins.module_utils.imagebackend.ceph_client import Rados
 from ansible_collections.poolwright.virt.plugins.module_utils.imagebackend.volume_group import VolumeGroup, tag
 from ansible_collections.poolwright.virt.plugins.module_utils.images import scratch
 from ansible_collections.poolwright.virt.plugins.module_utils.images.sparse import naming_storage_errors
@@ -88,6 +88,7 @@ class GroupNote(Note):
     def __init__(self, group: VolumeGroup, name: str) -> None:
         self._group = group
         self._key = f"disk.{name}"
+        self._there: frozenset[str] | None = None  # its tags, once they were read
         self._tag = re.compile(re.escape(tag(self._key, "")[:-1]) + r"\.(\d+)=(.*)")
 
     def read(self, deadline: Deadline) -> str | None:
@@ -111,13 +112,18 @@ class GroupNote(Note):
         self._change([], deadline)
 
     def _change(self, wanted: list[str], deadline: Deadline) -> None:
-        there = {tag(f"{self._key}.{number}", part) for number, part in self._parts(deadline).items()}
+        if self._there is None:
+            self._parts(deadline)
+        there = self._there or frozenset()
         if there != set(wanted):
+            self._there = None
             self._group.change_own_tags([one for one in wanted if one not in there], sorted(there - set(wanted)), deadline)
+            self._there = frozenset(wanted)
 
     def _parts(self, deadline: Deadline) -> dict[int, str]:
-        found = (self._tag.fullmatch(one) for one in self._group.own_tags(deadline))
-        return {int(match.group(1)): match.group(2) for match in found if match}
+        found = {one: match for one in self._group.own_tags(deadline) if (match := self._tag.fullmatch(one))}
+        self._there = frozenset(found)
+        return {int(match.group(1)): match.group(2) for match in found.values()}
 
 
 class ObjectNote(Note):

@@ -54,13 +54,14 @@ def grow(path: str, size: int) -> bool:
     return True
 
 
-def mark_closed(path: str) -> None:
-    """Have a delta that was copied from under a guest whose writes were stopped count as whole: QEMU had written all of it out.
+def disown(path: str) -> None:
+    """Have a copy of a delta say that nobody has it open: it was taken while somebody had the original, whose writes were all there.
 
     QEMU marks a delta while it is open for writing, and opens one that bears the mark for reading only.
     """
     with open(path, "r+b", buffering=0) as file:
-        os.pwrite(file.fileno(), bytes(4), _IN_USE_AT)
+        if file.read(len(_MAGIC)) == _MAGIC:
+            os.pwrite(file.fileno(), bytes(4), _IN_USE_AT)
 
 
 def describe(name: str, size: int, cluster_sectors: int, delta: str) -> bytes:

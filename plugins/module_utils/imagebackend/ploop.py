@@ -93,7 +93,8 @@ class Ploop(Image):
         files.need_disk(self._path)
         with naming_storage_errors(self._path, "copy"), scratch.scratch_directory(self._directory, DELTA) as directory:
             contents = os.path.join(directory, "contents")
-            qemu_img.convert(self._path, _FORMAT, contents, "raw", deadline)
+            with files.naming_final(self._path, contents):
+                qemu_img.convert(self._path, _FORMAT, contents, "raw", deadline)
             files.read_file(contents, stream, record.size, deadline)
 
     def resize(self, record: DiskRecord, size: int, deadline: Deadline) -> DiskRecord:
@@ -115,7 +116,8 @@ class Ploop(Image):
         return record
 
     def snapshot_create(self, record: DiskRecord, snapshot: str, deadline: Deadline) -> None:
-        files.take_snapshot(self._path, snapshot, deadline)
+        # A paused guest still has the delta open, which QEMU would take for one that was not closed in order.
+        files.take_snapshot(self._path, snapshot, deadline, parallels.disown)
 
     def snapshot_list(self, deadline: Deadline) -> list[str]:
         return files.snapshots(self._path)
@@ -125,7 +127,6 @@ class Ploop(Image):
 
     def snapshot_revert(self, record: DiskRecord, snapshot: str, deadline: Deadline) -> None:
         with files.reverted(self._path, snapshot, deadline) as path:
-            parallels.mark_closed(path)
             if not parallels.grow(path, record.size):
                 os.unlink(path)
                 self._make_delta(path, record.size, (files.snapshot_path(self._path, snapshot), _FORMAT), deadline)

@@ -101,7 +101,8 @@ class Qcow2(Image):
         parent, name = os.path.split(self._path)
         with naming_storage_errors(self._path, "copy"), scratch_directory(parent, name) as directory:
             contents = os.path.join(directory, "contents")
-            qemu_img.convert(self._path, "qcow2", contents, "raw", deadline)
+            with files.naming_final(self._path, contents):
+                qemu_img.convert(self._path, "qcow2", contents, "raw", deadline)
             files.read_file(contents, stream, record.size, deadline)
 
     def resize(self, record: DiskRecord, size: int, deadline: Deadline) -> DiskRecord:

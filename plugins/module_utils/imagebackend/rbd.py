@@ -11,13 +11,14 @@ import os
 import re
 from collections.abc import Callable, Iterator
 from dataclasses import replace
-from typing import IO
+from typing import IO, Any
 
 from ansible_collections.poolwright.virt.plugins.module_utils.clock import Deadline
-from ansible_collections.poolwright.virt.plugins.module_utils.errors import Busy, NotFound, ToolFailed, VirtError
+from ansible_collections.poolwright.virt.plugins.module_utils.errors import Busy, NotFound, VirtError
 from ansible_collections.poolwright.virt.plugins.module_utils.imagebackend import base, files, makers, streams
 from ansible_collections.poolwright.virt.plugins.module_utils.imagebackend.base import Image, disk_size, grown_size, whole_sectors
-from ansible_collections.poolwright.virt.plugins.module_utils.imagebackend.ceph import Access, Rados, monitors
+from ansible_collections.poolwright.virt.plugins.module_utils.imagebackend.ceph import Access, monitors
+from ansible_collections.poolwright.virt.plugins.module_utils.imagebackend.ceph_client import Rados
 from ansible_collections.poolwright.virt.plugins.module_utils.imagebackend.notes import Note, ObjectNote
 from ansible_collections.poolwright.virt.plugins.module_utils.imagebackend.options import DEFAULT_OPTIONS, DiskOptions
 from ansible_collections.poolwright.virt.plugins.module_utils.imagebackend.records import Backing, DiskInfo, DiskRecord
@@ -28,10 +29,6 @@ from ansible_collections.poolwright.virt.plugins.module_utils.images.sparse impo
 _LOCATION = re.compile(r"[A-Za-z0-9_.][A-Za-z0-9_.-]{0,127}(/[A-Za-z0-9_.][A-Za-z0-9_.-]{0,127})?")
 # Deep flatten: a disk that was made independent of its base is so with all its snapshots.
 _FEATURES = ("layering", "exclusive-lock", "object-map", "fast-diff", "deep-flatten")
-_FEATURE_ARGUMENTS = [part for feature in _FEATURES for part in ("--image-feature", feature)]
-# A clone of this format goes by its snapshot's id: nothing has to be unprotected, and clusters since Mimic have it.
-_CLONE_V2 = "--rbd-default-clone-format=2"
-_QUIET = "--no-progress"
 _BASE_SNAPSHOT = "base"
 _MARK = "poolwright"  # in the image's metadata, which a clone takes over from its base
 
@@ -87,7 +84,7 @@ class Rbd(Image):
     def create_from_image(self, image: CachedImage, size: int | None, deadline: Deadline) -> DiskRecord:
         record = self.plan_from_image(image, size)
         if record.backing is not None:
-            self._clone(record, record.backing.path, image, deadline)
+            self._clone(record, image, deadline)
             return record
         self._need_free_name(deadline)
         files.need_image(image, self._path)
@@ -112,12 +109,11 @@ class Rbd(Image):
         record = self.plan_from_func(size)
         self._need_free_name(deadline)
         with self._building(record, record.size, deadline) as unfinished:
-            # The tool leaves zeros out, and makes the image as large as what it was given.
-            with self._rados.writing(["import", _QUIET, *_FEATURE_ARGUMENTS, "-", self._spec(unfinished)], self._path, deadline) as target:
+            with self._rados.writing(self._spec(unfinished), _FEATURES, self._path, deadline) as target:
                 for data in streams.chunks(stream, record.size, deadline, self.name):
                     streams.write_all(target, data)
-            self._resize(unfinished, record.size, deadline)
-            self._mark(unfinished, deadline)
+            self._ask("grow", deadline, name=unfinished, size=record.size)
+            self._ask("mark", deadline, name=unfinished, mark=_MARK)
         return record
 
     def exists(self, deadline: Deadline) -> bool:
@@ -127,6 +123,7 @@ class Rbd(Image):
         self._sweep(deadline)
         ours = self._is_ours(deadline)
         if ours is None:
+            self._mend_name(self.name, deadline)
             return False
         if not ours:
             raise base.foreign(self._path)
@@ -135,7 +132,7 @@ class Rbd(Image):
             dying = worker.dying_name("image")
             self._rename(self.name, dying, deadline)
             try:
-                self._remove_whole(dying, deadline)
+                self._ask("remove", deadline, name=dying)
             except Busy:
                 # Opened meanwhile, or cloned by somebody: it stays what it was.
                 self._rename(dying, self.name, deadline)
@@ -145,23 +142,21 @@ class Rbd(Image):
     def remove_base(self, digest: str, deadline: Deadline) -> bool:
         name = _base_name(digest)
         self._sweep(deadline)
-        snapshot = f"{self._spec(name)}@{_BASE_SNAPSHOT}"
-        try:
-            children = self._rados.json(["children", "--all", snapshot], snapshot, deadline)
-        except NotFound:
+        children = self._ask("children", deadline, "remove", name=name, snapshot=_BASE_SNAPSHOT)
+        if children is None:
             return False
         if children:
-            names = ", ".join(str(child["image"]) for child in children[:5])
-            raise Busy(f"disks still stand on it: {names}", obj=snapshot, phase="remove", hint="flatten or remove them first")
+            names = ", ".join(children[:5])
+            raise Busy(f"disks still stand on it: {names}", obj=f"{self._spec(name)}@{_BASE_SNAPSHOT}", phase="remove", hint="flatten or remove them first")
         with makers.maker(self.location, deadline.clock) as worker:
             dying = worker.dying_name("image")
             self._rename(name, dying, deadline)
-            self._remove_whole(dying, deadline)
+            self._ask("remove", deadline, name=dying)
         return True
 
     def read_to(self, record: DiskRecord, stream: IO[bytes], deadline: Deadline) -> None:
         self._need(deadline)
-        with self._rados.reading(["export", _QUIET, self._path, "-"], self._path, deadline) as source:
+        with self._rados.reading(self._path, deadline) as source:
             streams.copy_out(source, stream, record.size, deadline, self._path)
             while source.read(CHUNK):
                 deadline.check("the copy", obj=self._path, phase="copy")
@@ -170,35 +165,32 @@ class Rbd(Image):
         grown = replace(record, size=grown_size(record, size))
         self._need(deadline)
         if grown.size > record.size:
-            self._resize(self.name, grown.size, deadline)
+            self._ask("grow", deadline, "resize", name=self.name, size=grown.size)
         return grown
 
     def flatten(self, record: DiskRecord, deadline: Deadline) -> DiskRecord:
         self._need(deadline)
-        if record.backing is not None and "parent" in self._rados.json(["info", self._path], self._path, deadline):
-            self._rados.run(["flatten", _QUIET, self._path], self._path, deadline)
+        if record.backing is not None:
+            self._ask("flatten", deadline, "flatten", name=self.name)
         return replace(record, backing=None)
 
     def snapshot_create(self, record: DiskRecord, snapshot: str, deadline: Deadline) -> None:
         base.snapshot_name(snapshot)
         self._need(deadline)
         try:
-            self._rados.run(["snap", "create", _QUIET, f"{self._path}@{snapshot}"], self._path, deadline)
+            self._ask("snapshot", deadline, "snapshot", name=self.name, snapshot=snapshot)
         except Busy as exc:
             raise Busy(
                 "there is a snapshot of that name", obj=f"{self._path}@{snapshot}", phase="snapshot", hint="delete it first, or choose another name"
             ) from exc
 
     def snapshot_list(self, deadline: Deadline) -> list[str]:
-        try:
-            return sorted(str(row["name"]) for row in self._rados.json(["snap", "ls", self._path], self._path, deadline))
-        except NotFound:
-            return []
+        return sorted(self._ask("snapshots", deadline, "snapshot", name=self.name) or [])
 
     def snapshot_delete(self, snapshot: str, deadline: Deadline) -> bool:
         base.snapshot_name(snapshot)
         try:
-            self._rados.run(["snap", "rm", _QUIET, f"{self._path}@{snapshot}"], self._path, deadline)
+            self._ask("forget", deadline, "snapshot", name=self.name, snapshot=snapshot)
         except NotFound:
             return False
         return True
@@ -211,8 +203,8 @@ class Rbd(Image):
             names = ", ".join(there) or "none"
             raise NotFound("there is no such snapshot", obj=f"{self._path}@{snapshot}", phase="snapshot", hint=f"there are: {names}")
         self._refuse_watched(deadline)
-        self._rados.run(["snap", "rollback", _QUIET, f"{self._path}@{snapshot}"], self._path, deadline)
-        self._resize(self.name, record.size, deadline)
+        self._ask("revert", deadline, "snapshot", name=self.name, snapshot=snapshot)
+        self._ask("grow", deadline, "snapshot", name=self.name, size=record.size)
 
     def libvirt_info(self) -> DiskInfo:
         secret = (self.options.user, self.options.secret) if self.options.secret else None
@@ -220,8 +212,7 @@ class Rbd(Image):
 
     def used_bytes(self, deadline: Deadline) -> int:
         """As the object map has it."""
-        rows = self._rados.json(["du", self._path], self._path, deadline)["images"]
-        return sum(int(row["used_size"]) for row in rows if "snapshot" not in row)
+        return int(self._rados.ask("used", self._path, deadline, "check", place=self.location, name=self.name))
 
     def note(self) -> Note:
         return ObjectNote(self._rados, self.location, self.name)
@@ -246,23 +237,23 @@ class Rbd(Image):
             except BaseException:
                 # With time of its own: it may be the deadline that passed. What cannot be removed now is by the next run.
                 with contextlib.suppress(VirtError):
-                    self._remove_whole(name, Deadline.after(deadline.clock, 30))
+                    self._ask("remove", Deadline.after(deadline.clock, 30), name=name)
                 raise
 
-    def _clone(self, record: DiskRecord, snapshot: str, image: CachedImage, deadline: Deadline) -> None:
+    def _clone(self, record: DiskRecord, image: CachedImage, deadline: Deadline) -> None:
         if makers.somebody_died(self.location):
             self._sweep(deadline)
         with makers.maker(self.location, deadline.clock) as worker, self._unfinished(worker.new_name(), deadline) as unfinished:
-            command = [_CLONE_V2, "clone", *_FEATURE_ARGUMENTS, snapshot, self._spec(unfinished)]
+            wanted: dict[str, Any] = {"base": _base_name(image.digest), "snapshot": _BASE_SNAPSHOT, "name": unfinished, "features": _FEATURES}
             try:
-                self._rados.run(command, self._path, deadline)
+                self._ask("clone", deadline, **wanted)
             except NotFound:
                 self._need_free_name(deadline)
                 files.need_image(image, self._path)
                 self._make_base(image, deadline)
-                self._rados.run(command, self._path, deadline)
+                self._ask("clone", deadline, **wanted)
             if record.size > image.virtual_size:
-                self._resize(unfinished, record.size, deadline)
+                self._ask("grow", deadline, name=unfinished, size=record.size)
             self._become(unfinished, deadline)
 
     def _make_base(self, image: CachedImage, deadline: Deadline) -> None:
@@ -273,74 +264,71 @@ class Rbd(Image):
             makers.maker(self.location, deadline.clock) as worker,
             self._unfinished(worker.new_name("base"), deadline) as unfinished,
         ):
-            spec = self._spec(unfinished)
             self._create(unfinished, whole_sectors(image.virtual_size), deadline)
             self._convert(image.path, image.format, unfinished, deadline)
-            self._rados.run(["snap", "create", _QUIET, f"{spec}@{_BASE_SNAPSHOT}"], self._path, deadline)
-            self._rados.run(["snap", "protect", f"{spec}@{_BASE_SNAPSHOT}"], self._path, deadline)
-            self._rename(unfinished, _base_name(image.digest), deadline)
+            self._ask("snapshot", deadline, name=unfinished, snapshot=_BASE_SNAPSHOT)
+            self._ask("protect", deadline, name=unfinished, snapshot=_BASE_SNAPSHOT)
+            self._take_name(unfinished, _base_name(image.digest), deadline)
 
     def _create(self, name: str, size: int, deadline: Deadline) -> None:
-        self._rados.run(["create", "--size", f"{size}B", *_FEATURE_ARGUMENTS, self._spec(name)], self._path, deadline)
-        self._mark(name, deadline)
-
-    def _mark(self, name: str, deadline: Deadline) -> None:
-        self._rados.run(["image-meta", "set", self._spec(name), _MARK, "yes"], self._path, deadline)
+        self._ask("create", deadline, name=name, size=size, features=_FEATURES, mark=_MARK)
 
     def _convert(self, source: str, source_format: str, name: str, deadline: Deadline) -> None:
         qemu_img.convert(source, source_format, self._access.qemu_name(self._spec(name)), "raw", deadline, into_zeros=True)
 
-    def _resize(self, name: str, size: int, deadline: Deadline) -> None:
-        try:
-            self._rados.run(["resize", _QUIET, "--size", f"{size}B", self._spec(name)], self._path, deadline)
-        except ToolFailed as exc:
-            if "equal to original size" not in exc.message:
-                raise
-
     def _become(self, unfinished: str, deadline: Deadline) -> None:
         try:
-            self._rename(unfinished, self.name, deadline)
+            self._take_name(unfinished, self.name, deadline)
         except Busy as exc:
             raise base.taken(self._path) from exc
 
+    def _take_name(self, name: str, new: str, deadline: Deadline) -> None:
+        """:raises Busy: the new name is taken."""
+        try:
+            self._rename(name, new, deadline)
+        except Busy:
+            if not self._mend_name(new, deadline):
+                raise
+            self._rename(name, new, deadline)
+
     def _rename(self, name: str, new: str, deadline: Deadline) -> None:
         """:raises Busy: the new name is taken."""
-        self._rados.run(["rename", self._spec(name), self._spec(new)], self._path, deadline)
+        self._ask("rename", deadline, name=name, new=new)
 
     # -- removing
 
-    def _remove_whole(self, name: str, deadline: Deadline) -> None:
-        """With its snapshots. No such image is no error."""
-        spec = self._spec(name)
-        with contextlib.suppress(NotFound):
-            for row in self._rados.json(["snap", "ls", spec], self._path, deadline):
-                if str(row.get("protected", "false")).lower() == "true":
-                    self._rados.run(["snap", "unprotect", f"{spec}@{row['name']}"], self._path, deadline)
-                self._rados.run(["snap", "rm", _QUIET, f"{spec}@{row['name']}"], self._path, deadline)
-            self._rados.run(["rm", _QUIET, spec], self._path, deadline)
-
     def _sweep(self, deadline: Deadline) -> None:
         busy = False
-        for name in self._rados.json(["ls", self.location], self._path, deadline):
-            if makers.leftover(self.location, str(name), deadline.clock) is not None:
+        for name in self._ask("names", deadline, "check"):
+            if makers.leftover(self.location, name, deadline.clock) is not None:
                 try:
-                    self._remove_whole(str(name), deadline)
+                    self._ask("remove", deadline, name=name)
                 except Busy:
-                    # The cluster takes a killed tool for a client that is still there, for half a minute.
+                    # The cluster takes a killed client for one that is still there, for half a minute.
                     busy = True
         if not busy:
             makers.forget_dead(self.location)
+
+    def _mend_name(self, name: str, deadline: Deadline) -> bool:
+        """Free a name that a dead maker's rename has taken, and has not listed the image under; whether it was so."""
+        holder = self._ask("holder", deadline, name=name)
+        if holder is None or holder == name:
+            return False
+        if holder:
+            if makers.leftover(self.location, holder, deadline.clock) is None:
+                return False
+            self._ask("remove", deadline, name=holder)
+        self._ask("free_name", deadline, name=name)
+        return True
 
     # -- looking
 
     def _is_ours(self, deadline: Deadline) -> bool | None:
         """None where there is no image of the name."""
-        try:
-            return _MARK in (self._rados.json(["image-meta", "list", self._path], self._path, deadline) or {})
-        except NotFound as exc:
-            if "opening pool" in exc.message:
-                raise
+        found = self._ask("look", deadline, "check", name=self.name)
+        if found is None or found["name"] != self.name:
             return None
+        return _MARK in found["keys"]
 
     def _need(self, deadline: Deadline) -> None:
         if not self._is_ours(deadline):
@@ -352,11 +340,13 @@ class Rbd(Image):
             raise base.taken(self._path)
 
     def _refuse_watched(self, deadline: Deadline) -> None:
-        watchers = self._rados.json(["status", self._path], self._path, deadline).get("watchers", [])
+        watchers = self._ask("watchers", deadline, name=self.name)
         if watchers:
-            rows = watchers.values() if isinstance(watchers, dict) else watchers
-            clients = ", ".join(sorted({str(row.get("address", "")) for row in rows}))
+            clients = ", ".join(sorted(set(watchers)))
             raise Busy(f"it is in use by {clients}", obj=self._path, phase="disk", hint="shut the guest that uses it off")
+
+    def _ask(self, what: str, deadline: Deadline, phase: str = "disk", **arguments: Any) -> Any:
+        return self._rados.ask(what, self._path, deadline, phase, place=self.location, **arguments)
 
     def _spec(self, name: str) -> str:
         return f"{self.location}/{name}"

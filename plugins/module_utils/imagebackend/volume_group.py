@@ -137,9 +137,10 @@ class VolumeGroup:
         arguments = [*_tagged(add), *(part for one in drop for part in ("--deltag", one))]
         self._run("lvchange", [*arguments, f"{self.name}/{volume}"], volume, deadline)
 
-    def remove(self, volume: str, deadline: Deadline) -> None:
-        """:raises Busy: it is open."""
-        self._run("lvremove", [f"{self.name}/{volume}"], volume, deadline)
+    def remove(self, volumes: Sequence[str], deadline: Deadline) -> None:
+        """One after the other, in one command. :raises Busy: one is open."""
+        if volumes:
+            self._run("lvremove", [f"{self.name}/{volume}" for volume in volumes], volumes[-1], deadline)
 
     def wipe(self, volume: str, begin: int, length: int, deadline: Deadline, *, discard: bool = False) -> None:
         """Fill a part of a volume with zeros, or give its blocks back to what is below."""

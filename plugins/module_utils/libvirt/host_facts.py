@@ -71,17 +71,20 @@ def host_facts(host: Host, seen: Iterable[SeenStatistics]) -> HostFacts:
         cpu_model=told.cpu_model,
         machines=told.machines,
         networks=tuple(sorted(name for name, network in host.networks().items() if network.active)),
-        devices=None if remote_name(host.uri) else _devices(),
+        devices=_devices(host),
         residents=tuple(sorted((_resident(one) for one in seen), key=lambda one: one.name)),
     )
 
 
-def _devices() -> tuple[str, ...] | None:
-    """Bridges and cards of this machine; libvirt tells of them only where it was built to."""
+def _devices(host: Host) -> tuple[str, ...] | None:
+    """Bridges and cards: from libvirt, or where it does not know of them from this machine's kernel."""
     try:
-        return tuple(sorted(os.listdir(_NET_CLASS)))
-    except OSError:
+        found = host.interfaces()
+        if not found and not remote_name(host.uri):
+            found = frozenset(os.listdir(_NET_CLASS))
+    except (Unsupported, OSError):
         return None
+    return tuple(sorted(found)) or None
 
 
 def _resident(one: SeenStatistics) -> Resident:

@@ -204,7 +204,8 @@ def _users(cache: ImageCache, request: _Request, stats: Stats) -> Users:
         return Users({})
     with stats.phase("look up users"):
         domains = disk_files(request.uri, cache.clock, stats) if request.uri else []
-        return find_users(images, request.directories, domains, skip=cache.root)
+        directories = dict.fromkeys([*request.directories, *cache.store.noted_directories()])
+        return find_users(images, directories, domains, skip=cache.root)
 
 
 def _state(image: ImageSource, pinned: bool) -> dict[str, str]:

@@ -76,7 +76,7 @@ class Carrier:
     def _move(self, guest: Guest, facts: GuestFacts, plan: Plan, params: dict[str, object], *, unsafe: bool) -> None:
         self._check()
         flags = flags_of(flag_names(plan, self._wish, persistent=facts.persistent, unsafe=unsafe))
-        watch = Watch(guest, replace(self._wish, timeout=max(0.1, self._deadline.remaining)), self._clock, self._cancel, self.progress)
+        watch = Watch(guest, self._wish, self._deadline, self._cancel, self.progress)
         live.move(guest, self._target.uri, flags, params, watch)
 
     def _cold(self, guest: Guest, facts: GuestFacts, plan: Plan, note: Note) -> None:

@@ -27,6 +27,7 @@ from ansible_collections.poolwright.virt.plugins.module_utils.migration.account 
 from ansible_collections.poolwright.virt.plugins.module_utils.migration.carry import Carrier
 from ansible_collections.poolwright.virt.plugins.module_utils.migration.facts import GuestFacts, HostFacts
 from ansible_collections.poolwright.virt.plugins.module_utils.migration.leftovers import Found
+from ansible_collections.poolwright.virt.plugins.module_utils.migration.live import NotEnded
 from ansible_collections.poolwright.virt.plugins.module_utils.migration.note import NAMESPACE, PREFIX, Note
 from ansible_collections.poolwright.virt.plugins.module_utils.migration.notes import note_of
 from ansible_collections.poolwright.virt.plugins.module_utils.migration.plan import Plan, plan
@@ -136,7 +137,7 @@ class MigrationRun:
                 hint = "run libvirt_migrate once more on the host that it left, with the same target"
                 raise Busy("it came here by a migration that was not brought to its end", obj=name, phase="check", hint=hint)
             with site.stats.phase("mend"):
-                take_up(note, origin, goal, uuid, self._wish, self._cancel, site.clock)
+                take_up(note, origin, goal, uuid, self._wish, self._cancel, self._deadline)
                 found, done = leftovers.settle(note, origin, goal, uuid, name, site.clock)
         self._recovered = done or ["the migration was ended already"]
         if found is Verdict.TARGET and goal is not site.target and goal is not site.source:
@@ -160,6 +161,9 @@ class MigrationRun:
         try:
             with site.stats.phase("migrate"):
                 carrier.carry(guest, facts, decided, note)
+        except NotEnded as exc:
+            exc.message += f"; what was prepared on {note.where} is cleared up by the next run"
+            raise
         except VirtError as exc:
             # Whatever went wrong, the guest is where both hosts say it is.
             found = self._settle_after(note, facts, exc, account)

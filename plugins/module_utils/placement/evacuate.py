@@ -13,6 +13,7 @@ from ansible_collections.poolwright.virt.plugins.module_utils.placement.choose i
 from ansible_collections.poolwright.virt.plugins.module_utils.placement.facts import GuestFacts, HostFacts, Verdict
 
 DRAINED = "is drained"
+_WAYS = {Mode.LIVE: " as it runs", Mode.COLD: " when it is off"}
 
 
 @dataclass(frozen=True)
@@ -135,12 +136,13 @@ def _place(guest: GuestFacts, source: str, facts: HostFacts, hosts: Sequence[Can
     for mode in (Mode.LIVE, Mode.COLD):
         why_not = _barred(guest, mode, wish)
         if why_not:
-            barred.append(why_not)
+            # That one which is off does not move live goes without saying.
+            barred += [why_not] if guest.active or mode is Mode.COLD else []
             continue
         choice = choose(guest, facts, mode, hosts, wish.rules)
         if choice.target:
             return Move(guest, source, choice.target, uris[choice.target], mode, _said(guest, choice, mode, barred), choice.rejected)
-        barred.append(f"no host can take it {'as it runs' if mode is Mode.LIVE else 'when it is off'}")
+        barred.append(f"no host can take it{_WAYS[mode] if guest.active else ''}")
         rejected = choice.rejected
         if mode is Mode.LIVE and not _barred(guest, Mode.COLD, wish):
             continue

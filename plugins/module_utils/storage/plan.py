@@ -60,6 +60,10 @@ class Plan:
     def changed(self) -> bool:
         return bool(self.steps)
 
+    def there(self) -> Image:
+        """The disk that is there, with what it was made with: it grows as it began, and goes as it was asked for then."""
+        return self.place if self.before is None else replace(self.before, options=renewed(self.before.options, self.place.options)).place()
+
 
 class Planner:
     """:raises VirtError: from ``plan``; a disk cannot be as it is asked for, and nothing was touched but the image cache."""
@@ -80,7 +84,7 @@ class Planner:
         if own is None and exists and not (request.recreate and request.force):
             raise _unrecorded(place, request.state)
         if own is not None and exists:
-            contents = self._contents(wish, own, like)
+            contents = self._contents(wish)
             why = _identity(own, like) if like is not None else _difference(own, wish, contents)
             if not why:
                 return self._kept(request, place, wish, own)
@@ -117,11 +121,11 @@ class Planner:
             raise InvalidSpec([f"like: nothing is recorded of what {other.name} was made from"])
         return other
 
-    def _contents(self, wish: DiskWish, own: OwnDisk, like: OwnDisk | None) -> Contents | None:
+    def _contents(self, wish: DiskWish) -> Contents | None:
         """Contents that have to be looked at to say whether they are the same: those of a directory."""
         if wish.content is None or wish.content.kind != DIRECTORY:
             return None
-        found = self._sources.of(wish, seed=own.origin.seed if like is None else like.origin.seed)
+        found = self._sources.of(wish)
         return found if isinstance(found, Contents) else None
 
     def _kept(self, request: Request, place: Image, wish: DiskWish, own: OwnDisk) -> Plan:
@@ -141,7 +145,8 @@ class Planner:
         if not wish.is_made:
             hint = "say what is on it: image, content, or size_gb for a blank one"
             raise NotFound("there is no such disk", obj=place.name, phase="check", hint=hint)
-        source = known or self._sources.of(wish, seed="" if like is None else like.origin.seed)
+        seed = place.name if like is None else like.origin.seed
+        source = self._sources.of(wish, seed=seed) if known is None else replace(known, seed=seed)
         if like is not None:
             _refuse_other_source(like, source)
         disk = creatable(wish, source, self._deadline)
@@ -175,15 +180,15 @@ def _refuse_other_source(like: OwnDisk, source: CachedImage | Contents) -> None:
 
 
 def _with_reference(origin: Origin, wish: DiskWish) -> Origin:
-    place = None if wish.image is None else wish.image.checksum_file
-    return origin if place is None else replace(origin, reference=str(place))
+    named = None if wish.image is None else wish.image.checksum_file
+    return origin if named is None else replace(origin, reference=str(named))
 
 
 def _difference(own: OwnDisk, wish: DiskWish, contents: Contents | None) -> str:
     """In what a disk that is there is otherwise than asked for, beyond what can be changed; "" where in nothing."""
     origin, image = own.origin, wish.image
     if image is not None and not _same_image(origin, wish):
-        checksum = f" ({image.checksum})" if image.digest else ""
+        checksum = f" ({image.digest})" if image.digest else ""
         return f"it was made from {_told(origin)}, not from {image}{checksum}"
     if wish.content is not None:
         asked = replace(wish.content, directory="")

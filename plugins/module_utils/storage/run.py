@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 import os
 import threading
+from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
@@ -42,12 +43,15 @@ def disks_with(params: Params, check_mode: bool, cancel: threading.Event, *, ask
     clock = clock or Clock()
     requests = parse_requests(params)
     deadline = Interruptible(clock, clock.monotonic() + float(params["timeout"]), cancel)
-    planner = Planner(Sources(ImageCache(str(params["cache"]), clock), deadline, fetch=not check_mode), deadline)
+    cache = ImageCache(str(params["cache"]), clock)
+    planner = Planner(Sources(cache, deadline, fetch=not check_mode), deadline)
     # A prediction need not wait for others.
     with contextlib.nullcontext() if check_mode else _locked(requests, deadline):
         plans = _plans(planner, requests)
         _refuse_held(plans, ask)
         _check_room(plans, deadline)
+        if not check_mode:
+            _tell_cache(plans, cache)
         if params.get("disks") is None:
             return _carried_out(plans[0], check_mode, deadline)
         return _several(plans, check_mode, deadline)
@@ -88,21 +92,31 @@ def _refuse_held(plans: Sequence[Plan], ask: Callable[[], Holders]) -> None:
 
 def _check_room(plans: Sequence[Plan], deadline: Deadline) -> None:
     """Room for what images take at once; what is written later comes on top, and contents are mostly holes."""
-    needed: dict[tuple[str, str], int] = {}
+    alike: Counter[tuple[object, ...]] = Counter()
+    first: dict[tuple[object, ...], tuple[Plan, CachedImage]] = {}
     for plan in plans:
-        if Step.MAKE not in plan.steps:
-            continue
-        amount = 0
-        if isinstance(plan.source, CachedImage) and is_seen(plan.source):
-            amount = creatable(plan.wish, plan.source, deadline).required_bytes()
-        key = (plan.place.backend, plan.place.location)
-        needed[key] = needed.get(key, 0) + amount
-        # Asked also where nothing is needed: a group or pool that is not there is told before anything is touched.
+        if Step.MAKE in plan.steps and isinstance(plan.source, CachedImage) and is_seen(plan.source):
+            kind: tuple[object, ...] = (plan.place.backend, plan.place.location, plan.source.digest, plan.wish.size, plan.place.options)
+            alike[kind] += 1
+            first.setdefault(kind, (plan, plan.source))
+    needed: dict[tuple[object, ...], int] = {}
+    for kind, (plan, source) in first.items():
+        where = kind[:2]
+        needed[where] = needed.get(where, 0) + creatable(plan.wish, source, deadline).required_bytes(alike[kind])
         free = plan.place.free_bytes(deadline)
-        if needed[key] > free:
+        if needed[where] > free:
             hint = "free some space, or choose another location"
-            said = f"{needed[key]} bytes are needed and {free} are free in {plan.place.location}"
+            said = f"{needed[where]} bytes are needed and {free} are free in {plan.place.location}"
             raise InsufficientResources(said, obj=plan.place.name, phase="check", hint=hint)
+
+
+def _tell_cache(plans: Sequence[Plan], cache: ImageCache) -> None:
+    """Disks are about to stand on its images: where they are, it has to know when it looks for images that nobody uses."""
+    with naming_storage_errors(cache.root, "record"):
+        for plan in plans:
+            backing = None if plan.after is None else plan.after.record.backing
+            if backing is not None and backing.path.startswith("/") and cache.contains(backing.path):
+                cache.store.note_directory(plan.place.location)
 
 
 def _several(plans: Sequence[Plan], check_mode: bool, deadline: Deadline) -> Result:
@@ -137,7 +151,7 @@ def _take(plan: Plan, step: Step, own: OwnDisk | None, deadline: Deadline) -> Ow
     place = plan.place
     if step in (Step.REMOVE, Step.FORGET):
         # Where there is no disk, what a killed run left of it.
-        place.remove(deadline)
+        plan.there().remove(deadline)
         if step is Step.FORGET:
             ledger.forget(place, deadline)
     elif own is not None and step is Step.MAKE:
@@ -145,7 +159,7 @@ def _take(plan: Plan, step: Step, own: OwnDisk | None, deadline: Deadline) -> Ow
     elif own is not None and plan.before is not None:
         if step is Step.GROW:
             # Before the record says so: a disk that is larger than recorded is grown again, which changes nothing.
-            own = replace(own, record=place.resize(plan.before.record, own.record.size, deadline))
+            own = replace(own, record=plan.there().resize(plan.before.record, own.record.size, deadline))
         ledger.write(place, own, deadline)
     return own
 

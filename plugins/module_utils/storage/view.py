@@ -19,7 +19,6 @@ from ansible_collections.poolwright.virt.plugins.module_utils.storage.request im
 Result = dict[str, Any]
 
 _GIB = 1024**3
-_ABSENT = {"state": "absent"}
 
 
 def result(plan: Plan, own: OwnDisk | None, deadline: Deadline, *, check_mode: bool) -> Result:
@@ -65,12 +64,19 @@ def uri_of(record: DiskRecord) -> str:
     return f"file://{quote(record.path)}" if record.path.startswith("/") else f"{record.backend}:{record.path}"
 
 
+def state_of(own: OwnDisk | None, exists: bool) -> str:
+    """In one word."""
+    if own is None:
+        return "unrecorded" if exists else "absent"
+    return "lost" if own.made and not exists else "present" if own.made else "unfinished"
+
+
 def _words(own: OwnDisk | None, exists: bool) -> dict[str, str]:
     if own is None:
-        return {"state": "present, nothing recorded of it"} if exists else _ABSENT
+        return {"state": state_of(own, exists)}
     record, origin = own.record, own.origin
     said = {
-        "state": "lost" if own.made and not exists else "present" if own.made else "unfinished",
+        "state": state_of(own, exists),
         "path": record.path,
         "size": amount(record.size) if record.size else "the image's own",
         "made from": f"{origin} ({record.image})" if record.image else str(origin),

@@ -74,5 +74,6 @@ class DiskWish:
 
 
 def renewed(made_with: DiskOptions, asked: DiskOptions) -> DiskOptions:
-    """The options of a disk that is there: as it was made, reached as it is asked for now."""
-    return replace(made_with, **{name: getattr(asked, name) for name in ACCESS})
+    """The options of a disk that is there: as it was made, and reached as it is asked for now; what is not asked for stays."""
+    said = {name: getattr(asked, name) for name in ACCESS if getattr(asked, name) != getattr(DEFAULT_OPTIONS, name)}
+    return replace(made_with, **said)

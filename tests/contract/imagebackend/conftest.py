@@ -4,7 +4,7 @@
 
 """The cases for image backends, run on every lab that ``--backend`` names. A lab that cannot be started is a failure.
 
-Cases of labs that need another kernel run in a guest, which this same pytest runs in; their reports become this run's.
+Cases of labs that need another kernel run in guests, which this same pytest runs in; their reports become this run's.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from pathlib import Path
 
 import pytest
 
-from ansible_collections.poolwright.virt.tests.contract.imagebackend.guest import GuestRun, Reporter
+from ansible_collections.poolwright.virt.tests.contract.imagebackend.guest import GuestRuns, Reporter
 from ansible_collections.poolwright.virt.tests.contract.imagebackend.labs.base import DiskLab, LabFailed
 from ansible_collections.poolwright.virt.tests.contract.imagebackend.labs.directories import FlatLab, PloopLab, Qcow2Lab
 from ansible_collections.poolwright.virt.tests.contract.imagebackend.labs.lvm import LvmLab, LvmThinLab
@@ -28,7 +28,7 @@ collect_ignore_glob = ["labs/*"]
 
 OUTCOMES: pytest.StashKey[Outcomes] = pytest.StashKey()
 CHOSEN: pytest.StashKey[list[str]] = pytest.StashKey()
-GUEST: pytest.StashKey[GuestRun] = pytest.StashKey()
+GUEST: pytest.StashKey[GuestRuns] = pytest.StashKey()
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -43,7 +43,7 @@ def pytest_configure(config: pytest.Config) -> None:
         raise pytest.UsageError(f"--backend: there is no lab {', '.join(unknown) or ''!r}; known are {', '.join(LABS)}")
     config.stash[CHOSEN] = names
     config.stash[OUTCOMES] = {}
-    config.stash[GUEST] = GuestRun(config)
+    config.stash[GUEST] = GuestRuns(config)
     config.pluginmanager.register(Reporter(config))
 
 
@@ -54,23 +54,29 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Those of the guest last: it works while the others run here."""
-    items.sort(key=lambda item: config.stash[GUEST].wanted(item, LABS.get(lab_of(item))))
+    """Those of the guests last: they work while the others run here."""
+    items.sort(key=lambda item: config.stash[GUEST].wanted(LABS.get(lab_of(item))))
 
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_runtestloop(session: pytest.Session) -> None:
-    if not session.config.option.collectonly:
-        session.config.stash[GUEST].start([item for item in session.items if session.config.stash[GUEST].wanted(item, LABS.get(lab_of(item)))])
+    if session.config.option.collectonly:
+        return
+    cases: dict[str, list[str]] = {}
+    for item in session.items:
+        if session.config.stash[GUEST].wanted(LABS.get(lab_of(item))):
+            cases.setdefault(lab_of(item), []).append(item.nodeid)
+    session.config.stash[GUEST].start(cases)
 
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_runtest_protocol(item: pytest.Item, nextitem: pytest.Item | None) -> bool | None:
     guest = item.config.stash[GUEST]
-    if not guest.wanted(item, LABS.get(lab_of(item))):
+    lab = lab_of(item)
+    if not guest.wanted(LABS.get(lab)):
         return None
     item.ihook.pytest_runtest_logstart(nodeid=item.nodeid, location=item.location)
-    for report in guest.reports(item):
+    for report in guest.reports(lab, item):
         note(item, report)
         item.ihook.pytest_runtest_logreport(report=report)
     item.ihook.pytest_runtest_logfinish(nodeid=item.nodeid, location=item.location)

@@ -13,13 +13,12 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from ansible.module_utils.common.arg_spec import ArgumentSpecValidator
-
 from ansible_collections.poolwright.virt.plugins.module_utils.storage import digests, ledger
 from ansible_collections.poolwright.virt.plugins.module_utils.storage.record import OwnDisk
 from ansible_collections.poolwright.virt.plugins.module_utils.storage.request import module_options
 from ansible_collections.poolwright.virt.plugins.module_utils.storage.run import disks_with
 from ansible_collections.poolwright.virt.tests.contract.imagebackend.staging import LONG, MIB, Site
+from ansible_collections.poolwright.virt.tests.unit.storage.filled import filled
 
 GB = MIB / 1024**3
 """A MiB, as ``size_gb`` has it."""
@@ -52,9 +51,8 @@ class Described:
     def run(self, *, check: bool = False, **options: Any) -> dict[str, Any]:
         """A run for the disk of this name, or for whatever the options say."""
         place = {} if "disks" in options else self.place
-        found = ArgumentSpecValidator(module_options()).validate({"cache": str(self.folder / "cache"), "uri": "", "timeout": LONG, **place, **options})
-        assert found.error_messages == []
-        return disks_with(found.validated_parameters, check, threading.Event())
+        given = {"cache": str(self.folder / "cache"), "uri": "", "timeout": LONG, **place, **options}
+        return disks_with(filled(module_options(), given), check, threading.Event())
 
     def predicted(self, **options: Any) -> dict[str, Any]:
         """A run, after which all is as its prediction said."""

@@ -13,6 +13,7 @@ import subprocess
 import sys
 import tempfile
 from collections import defaultdict
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import pytest
@@ -37,27 +38,39 @@ class Reporter:
                 stream.write(json.dumps(data) + "\n")
 
 
-class GuestRun:
-    """Outside: one guest for all cases that need one. It is started early, and waited for at its first case."""
+class GuestRuns:
+    """Outside: a guest for each lab that needs one. They are started early, work beside each other, and are waited for at their first case."""
 
     def __init__(self, config: pytest.Config) -> None:
         self._config = config
-        self._process: subprocess.Popen[bytes] | None = None
-        self._folder: tempfile.TemporaryDirectory[str] | None = None
-        self._reports: dict[str, list[pytest.TestReport]] | None = None
-        self._said = ""
+        self._guests: dict[str, _Guest] = {}
 
-    def wanted(self, item: pytest.Item, lab: type[DiskLab] | None) -> bool:
+    def wanted(self, lab: type[DiskLab] | None) -> bool:
         return lab is not None and lab.in_guest and not INSIDE
 
-    def start(self, items: list[pytest.Item]) -> None:
-        if not items:
-            return
+    def start(self, cases: Mapping[str, Sequence[str]]) -> None:
+        """:param cases: by lab, the names of its cases."""
+        for lab, names in cases.items():
+            self._guests[lab] = _Guest(self._config, lab, names)
+
+    def reports(self, lab: str, item: pytest.Item) -> list[pytest.TestReport]:
+        """What the guest said about a case; a failure where it said nothing."""
+        return self._guests[lab].reports(item)
+
+    def stop(self) -> None:
+        for guest in self._guests.values():
+            guest.stop()
+
+
+class _Guest:
+    def __init__(self, config: pytest.Config, lab: str, cases: Sequence[str]) -> None:
+        self._config = config
         self._folder = tempfile.TemporaryDirectory(prefix="poolwright-guest-")
-        folder, root = Path(self._folder.name), self._config.rootpath
-        (folder / "cases").write_text("\n".join(item.nodeid for item in items))
-        backends = self._config.getoption("--backend")
-        pytest_command = [sys.executable, "-m", "pytest", "-q", "-o", "cache_dir=/tmp/pytest-cache", "--backend", backends, f"@{folder / 'cases'}"]
+        self._reports: dict[str, list[pytest.TestReport]] | None = None
+        self._said = ""
+        folder, root = Path(self._folder.name), config.rootpath
+        (folder / "cases").write_text("\n".join(cases))
+        pytest_command = [sys.executable, "-m", "pytest", "-q", "-o", "cache_dir=/tmp/pytest-cache", "--backend", lab, f"@{folder / 'cases'}"]
         settings = {"POOLWRIGHT_IN_GUEST": "1", _REPORTS: str(folder / "reports"), "PYTHONDONTWRITEBYTECODE": "1"}
         path = os.environ.get("ANSIBLE_COLLECTIONS_PATH")
         if path:
@@ -66,14 +79,13 @@ class GuestRun:
             f"cd {shlex.quote(str(root))} && env {' '.join(f'{key}={shlex.quote(value)}' for key, value in settings.items())} {shlex.join(pytest_command)}"
         )
         checkout = Path(__file__).resolve().parents[3]
-        visible = [part for directory in {checkout, root, Path(sys.prefix)} for part in ("-r", str(directory))]
+        visible = [part for directory in sorted({checkout, root, Path(sys.prefix)}) for part in ("-r", str(directory))]
         with open(folder / "said", "wb") as said:
             self._process = subprocess.Popen(
                 [str(checkout / "tests/lab/in-guest.sh"), "-w", str(folder), *visible, command], stdin=subprocess.DEVNULL, stdout=said, stderr=said
             )
 
     def reports(self, item: pytest.Item) -> list[pytest.TestReport]:
-        """What the guest said about a case; a failure where it said nothing."""
         if self._reports is None:
             self._reports = self._collect()
         found = self._reports.get(item.nodeid)
@@ -83,16 +95,13 @@ class GuestRun:
         return [pytest.TestReport(item.nodeid, item.location, {}, "failed", why, "call")]
 
     def stop(self) -> None:
-        if self._process is not None and self._process.poll() is None:
+        if self._process.poll() is None:
             self._process.terminate()
             self._process.wait()
-        if self._folder is not None:
-            self._folder.cleanup()
+        self._folder.cleanup()
 
     def _collect(self) -> dict[str, list[pytest.TestReport]]:
         found: dict[str, list[pytest.TestReport]] = defaultdict(list)
-        if self._process is None or self._folder is None:
-            return found
         self._process.wait()
         folder = Path(self._folder.name)
         self._said = (folder / "said").read_text(errors="replace")

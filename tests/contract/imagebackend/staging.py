@@ -31,8 +31,8 @@ _PR_SET_CHILD_SUBREAPER = 36  # linux/prctl.h
 LONG = 300.0  # seconds: more than anything takes here, in the guest too
 # Into a step, so that a tool is at work: in the guest one takes longer to start.
 INSTANT = 0.1 if os.environ.get("POOLWRIGHT_IN_GUEST") == "1" else 0.008
-# Where a process can be killed with a difference: before it starts a tool, and at what gives or takes a name.
-_TOOLS = ("subprocess.Popen",)
+# Where a process can be killed with a difference: before it starts a tool or asks Ceph for something, and at what gives or takes a name.
+_TOOLS = ("subprocess.Popen", "poolwright.rados")
 _STEPS = (*_TOOLS, "os.rename", "os.link", "os.remove", "os.rmdir", "os.mkdir", "os.chmod", "os.truncate", "fcntl.flock")
 
 

@@ -134,6 +134,20 @@ def test_a_disk_goes_with_its_snapshots(site: Site) -> None:
     assert site.disk.snapshot_list(site.soon) == []
 
 
+def test_a_disk_that_goes_is_cleared_as_asked(site: Site) -> None:
+    for number, how in enumerate(site.lab.clearings):
+        disk = site.lab.disk(clear=how)
+        secret = f"secret {number} ".encode() * 512
+        record = site.write(disk, secret * 256)
+        disk.snapshot_create(record, "clean", site.soon)
+        if how != "none":
+            assert site.lab.keeps(secret)
+        assert disk.remove(site.soon)
+        assert site.volumes() == []
+        if how != "none":
+            assert not site.lab.keeps(secret), how
+
+
 def test_a_flattened_disk_needs_no_base(site: Site, tmp_path: Path) -> None:
     own = tmp_path / "image"
     own.write_bytes(Path(site.image.path).read_bytes())

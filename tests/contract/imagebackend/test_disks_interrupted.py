@@ -7,7 +7,6 @@
 from __future__ import annotations
 
 import functools
-import time
 from collections.abc import Callable
 
 import pytest
@@ -24,12 +23,15 @@ def contents(path: str) -> None:
 
 
 def through_all_steps(site: Site, task: Callable[[], object], mend: Callable[[], None], within: float = 0.0) -> None:
-    """Kill the task at each of its steps, and see after each that what follows is as if it had not been."""
+    """Kill the task at each of its steps, and see after each that what follows is as if it had not been.
+
+    :param within: seconds into the step.
+    """
     for step in range(1, 60):
         another = site.begin(task, step, within)
         said = another.end()
         if within and said == "Killed":
-            time.sleep(site.lab.settle)
+            site.lab.settle()
         mend()
         if said == "":
             break
@@ -39,9 +41,9 @@ def through_all_steps(site: Site, task: Callable[[], object], mend: Callable[[],
     assert step > 1, "it was never killed"
 
 
-def whole_or_not_there(site: Site, expected: bytes) -> Callable[[], None]:
+def whole_or_not_there(site: Site, expected: bytes, size: int = 8 * MIB) -> Callable[[], None]:
     def check() -> None:
-        record = site.disk.plan_from_func(8 * MIB)
+        record = site.disk.plan_from_func(size)
         if site.disk.exists(site.soon):
             assert site.holds(record, expected)
             assert site.disk.remove(site.soon)
@@ -61,11 +63,11 @@ def only_the_disk(site: Site) -> list[str]:
 
 
 def test_killed_at_each_step_of_making_it_from_an_image(site: Site) -> None:
-    through_all_steps(site, site.make, whole_or_not_there(site, site.data))
+    through_all_steps(site, lambda: site.make(9 * MIB), whole_or_not_there(site, site.data, 9 * MIB))
 
 
 def test_killed_within_each_tool_while_making_it_from_an_image(site: Site) -> None:
-    through_all_steps(site, lambda: site.make(8 * MIB), whole_or_not_there(site, site.data), INSTANT)
+    through_all_steps(site, lambda: site.make(9 * MIB), whole_or_not_there(site, site.data, 9 * MIB), INSTANT)
 
 
 def test_killed_at_each_step_of_making_it_from_contents(site: Site) -> None:
@@ -73,18 +75,21 @@ def test_killed_at_each_step_of_making_it_from_contents(site: Site) -> None:
 
 
 def test_killed_at_each_step_of_removing_it(site: Site) -> None:
+    """And clearing it, where the storage can."""
+    disk = site.lab.disk(clear=site.lab.clearings[-1])
+
     def remove() -> None:
-        site.disk.remove(site.soon)
+        disk.remove(site.soon)
 
     def mend() -> None:
-        site.disk.remove(site.soon)
-        assert not site.disk.exists(site.soon)
+        disk.remove(site.soon)
+        assert not disk.exists(site.soon)
         assert [name for name in site.volumes() if "base" not in name] == []
         prepare()
 
     def prepare() -> None:
-        record = site.make()
-        site.disk.snapshot_create(record, "clean", site.soon)
+        record = site.make(disk=disk)
+        disk.snapshot_create(record, "clean", site.soon)
 
     prepare()
     through_all_steps(site, remove, mend)

@@ -21,6 +21,7 @@ from ansible_collections.poolwright.virt.plugins.module_utils.errors import (
     NotOurs,
     VirtError,
 )
+from ansible_collections.poolwright.virt.plugins.module_utils.imagebackend.base import Image
 from ansible_collections.poolwright.virt.plugins.module_utils.imagebackend.disks import blank
 from ansible_collections.poolwright.virt.tests.contract.imagebackend.staging import MIB, Site
 
@@ -118,11 +119,47 @@ def test_no_room_is_said_and_leaves_nothing(site: Site) -> None:
     assert site.holds(record, b"fits", small)
 
 
+@pytest.mark.parametrize("way", ["an image", "a copy of an image", "contents", "a stream"])
+def test_whatever_room_is_lacking_nothing_is_left_and_more_room_is_enough(site: Site, way: str) -> None:
+    """At each write in turn: the room ends ever later, until it is enough."""
+    for kind, amounts in site.lab.shortages.items():
+        outcomes = []
+        for amount in amounts:
+            with site.lab.room(kind, amount) as location:
+                outcomes.append(make_within(site, site.lab.disk(location=location, full=way == "a copy of an image"), way))
+                assert site.volumes(location) == []
+            if outcomes[-1]:
+                break
+        assert not outcomes[0], kind
+        assert outcomes[-1], f"{amounts[-1]} {kind} were not enough"
+
+
+def make_within(site: Site, disk: Image, way: str) -> bool:
+    """Make a disk and remove it with all that belongs to it; False where there was no room."""
+    try:
+        if way == "contents":
+            record = disk.create_from_func(lambda path: fill(path, site.data), 8 * MIB, site.soon)
+        else:
+            record = site.write(disk, site.data) if way == "a stream" else site.make(disk=disk)
+    except InsufficientResources as exc:
+        assert exc.hint, exc
+        assert ".part" not in str(exc)
+        assert "poolwright-new" not in str(exc)
+        assert not disk.exists(site.soon)
+        return False
+    site.lab.widen()
+    assert site.holds(record, site.data, disk)
+    disk.remove(site.soon)
+    disk.remove_base(site.image.digest, site.soon)
+    return True
+
+
 def fill(path: str, data: bytes) -> None:
     Path(path).write_bytes(data)
 
 
 def test_a_missing_tool_is_named_with_its_package(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
+    site.lab.disconnect()
     monkeypatch.setenv("PATH", str(site.folder))
     with pytest.raises(MissingDependency) as caught:
         site.make()

@@ -20,6 +20,7 @@ import libvirt
 
 from ansible_collections.poolwright.virt.plugins.module_utils.clock import Clock, Deadline
 from ansible_collections.poolwright.virt.plugins.module_utils.errors import OperationFailed
+from ansible_collections.poolwright.virt.plugins.module_utils.imagebackend.ploop import DELTA, DESCRIPTOR
 from ansible_collections.poolwright.virt.plugins.module_utils.images.source import ImageSource
 from ansible_collections.poolwright.virt.plugins.module_utils.libvirt.guest import Guest
 from ansible_collections.poolwright.virt.plugins.module_utils.providers.base import Provider
@@ -101,13 +102,13 @@ class LibvirtLab(Lab):
     def leftovers(self) -> list[str]:
         """Files below ``machines`` that no domain names, directories without files, and anything temporary.
 
-        A snapshot goes with its disk, and the copy of a machine's record with its directory.
+        A snapshot goes with its disk, a ploop disk's descriptor with its delta, and the copy of a machine's record with its directory.
         """
         xml = "".join(domain.XMLDesc() for domain in self.connection.listAllDomains())
         found = []
         for path in sorted(self.location.rglob("*")):
             in_machines = path.relative_to(self.location).parts[0] == "machines" and path.name != "machines"
-            owner = path.parent if path.name == RECORD_NAME else path.with_name(path.name.partition("@")[0])
+            owner = path.parent if path.name == RECORD_NAME else path.with_name(DELTA if path.name == DESCRIPTOR else path.name.partition("@")[0])
             if path.suffix in NAMED_SUFFIXES or (in_machines and str(owner) not in xml):
                 found.append(str(path))
         return found

@@ -100,7 +100,7 @@ class VsphereLab(Lab):
 
     name = "vsphere"
     declared = CAPABILITIES
-    abilities = frozenset(Ability) - {Ability.LOSE_DISK}
+    abilities = frozenset(Ability) - {Ability.LOSE_DISK, Ability.FURTHER_DISKS}
 
     def __init__(self, folder: Path, clock: Clock, place: str = "") -> None:
         super().__init__(folder, clock)

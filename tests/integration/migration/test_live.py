@@ -6,7 +6,6 @@
 
 from __future__ import annotations
 
-import shutil
 import time
 
 import pytest
@@ -26,7 +25,7 @@ def test_with_shared_storage(pair: Pair) -> None:
     # The image it stands on is on the first host only: a guest cannot run without it.
     refused = pair.migrate("m-1")
     assert "which the target has not got" in refused["error"], refused
-    shutil.copytree(pair.folder / "1" / "local" / "state" / "images", pair.folder / "2" / "local" / "state" / "images")
+    pair.give_images()
     before, digest = pair.alive(address), pair.digest(1, disk)
     mark = f"<machine pool='ci' slot='3' id='{pair.virsh(1, 'domuuid', 'm-1')}'/>"
     pair.virsh(1, "metadata", "m-1", MACHINE, "--key", "poolwright", "--set", mark, "--live", "--config")
@@ -58,7 +57,7 @@ def test_with_copied_storage(pair: Pair, base: str) -> None:
     folder = pair.local / "disks"
     address = pair.boot("m-1", folder)
     if base == "there":
-        shutil.copytree(pair.folder / "1" / "local" / "state" / "images", pair.folder / "2" / "local" / "state" / "images")
+        pair.give_images()
     disk = str(folder / "m-1_root.qcow2")
     before, digest = pair.alive(address), pair.digest(1, disk)
     foreseen = pair.migrate("m-1", check=True)
@@ -124,8 +123,9 @@ def test_at_the_deadline_it_goes_on_where_it_was(pair: Pair) -> None:
 
 def test_at_the_deadline_it_is_paused_and_arrives(pair: Pair) -> None:
     address = pair.boot("m-1", pair.local / "disks")
+    pair.give_images()
     before = pair.alive(address)
-    moved = pair.migrate("m-1", bandwidth_mib=4, timeout=15.0, on_timeout="pause")
+    moved = pair.migrate("m-1", bandwidth_mib=6, timeout=12.0, on_timeout="pause")
     assert "error" not in moved, moved
     assert pair.states("m-1") == ("", "running")
     assert same_run(before, pair.alive(address))

@@ -29,8 +29,8 @@ def image(tmp_path: Path) -> Path:
     return path
 
 
-def documented(what: str) -> Any:
-    module = importlib.import_module("ansible_collections.poolwright.virt.plugins.modules.disk_backend")
+def documented(what: str, name: str = "disk_backend") -> Any:
+    module = importlib.import_module(f"ansible_collections.poolwright.virt.plugins.modules.{name}")
     return yaml.safe_load(getattr(module, what))
 
 
@@ -48,6 +48,7 @@ def test_the_examples_run_as_they_stand(ansible: Ansible, image: Path, tmp_path:
     text = json.dumps(tasks).replace("copied.recorded", "result_3.recorded")
     defaults = {MODULE: {"cache": str(tmp_path / "pool" / "images"), "uri": ""}}
     tasks = json.loads(text)
+    read = json.loads(json.dumps(documented("EXAMPLES", "disk_backend_info")[0]).replace("/var/lib/poolwright", str(tmp_path / "pool")))
     predicted = ansible.play(*tasks[:1], defaults=defaults, options=("--check", "--diff"))
     played = ansible.play(*tasks, defaults=defaults, options=("--diff",))
     assert [result.get("msg", "") for result in played.results] == [""] * len(tasks), played.output
@@ -62,6 +63,9 @@ def test_the_examples_run_as_they_stand(ansible: Ansible, image: Path, tmp_path:
     assert grown["virtual_size"] == 2 * 1024**3
     assert copied["digest"] == third["digest"] != several["disks"][1]["recorded"]["origin"]["digest"]
     assert gone["state"] == "absent"
+    (told,) = ansible.play(read).results
+    assert told["disks"]["db-1_data"]["recorded"] == grown["recorded"]
+    assert set(told["disks"]["db-1_swap"]) == set(documented("RETURN", "disk_backend_info")["disks"]["contains"])
     smaller, *again = ansible.play(*tasks[1:-1], defaults=defaults).results
     assert "cannot shrink" in smaller["msg"]
     assert [result["changed"] for result in again] == [False, False, False]

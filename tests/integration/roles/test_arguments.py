@@ -64,7 +64,9 @@ def test_defaults_are_as_documented() -> None:
         "host_evacuate": documented("host_evacuate", "main"),
     }.items():
         defaults = yaml.safe_load((ROLES / role / "defaults" / "main.yml").read_text(encoding="utf-8"))
-        assert defaults == {name: option["default"] for name, option in options.items() if "default" in option}
+        # A template stands for what is no text, and as such cannot be said to be the default.
+        told = {name: value for name, value in defaults.items() if options[name]["type"] == "str" or "{{" not in str(value)}
+        assert told == {name: option["default"] for name, option in options.items() if "default" in option}
 
 
 @pytest.mark.parametrize("role", sorted(path.name for path in ROLES.iterdir() if path.is_dir()))

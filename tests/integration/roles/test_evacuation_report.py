@@ -51,7 +51,7 @@ PLAN = {
 }
 DONE = [
     {"name": "a", "seconds": 1.25, "downtime_ms": 40, "transferred_bytes": 81788928, "changed": True},
-    {"failed": True, "msg": "the link is gone", "ansible_loop_var": "host_evacuate_move", "host_evacuate_move": move("b")},
+    {"failed": True, "msg": "b: the link is gone", "ansible_loop_var": "host_evacuate_move", "host_evacuate_move": move("b")},
 ]
 
 

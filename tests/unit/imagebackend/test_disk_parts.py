@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import io
 import os
+import subprocess
 import xml.etree.ElementTree as ET
 from collections.abc import Callable
 from pathlib import Path
@@ -16,8 +17,19 @@ from typing import Any
 import pytest
 
 from ansible_collections.poolwright.virt.plugins.module_utils.clock import Clock, Deadline, InstantClock
-from ansible_collections.poolwright.virt.plugins.module_utils.errors import InvalidSpec, OperationFailed
-from ansible_collections.poolwright.virt.plugins.module_utils.imagebackend import ceph, makers, parallels, streams
+from ansible_collections.poolwright.virt.plugins.module_utils.errors import (
+    AuthenticationFailed,
+    Busy,
+    ConnectionFailed,
+    InsufficientResources,
+    InvalidSpec,
+    MissingDependency,
+    NotFound,
+    OperationFailed,
+    ToolFailed,
+    VirtError,
+)
+from ansible_collections.poolwright.virt.plugins.module_utils.imagebackend import ceph, ceph_client, makers, parallels, streams
 from ansible_collections.poolwright.virt.plugins.module_utils.imagebackend.options import DiskOptions
 from ansible_collections.poolwright.virt.plugins.module_utils.imagebackend.registry import disk_image
 from ansible_collections.poolwright.virt.plugins.module_utils.images import qemu_img
@@ -69,6 +81,32 @@ def test_qemu_is_told_the_same_cluster() -> None:
     access = ceph.Access("/etc/ceph/a:b.conf", "virt", "/k")
     assert access.qemu_name("rbd/a") == "rbd:rbd/a:id=virt:conf=/etc/ceph/a\\:b.conf:keyring=/k"
     assert access.arguments == ["--conf", "/etc/ceph/a:b.conf", "--id", "virt", "--keyring", "/k"]
+
+
+@pytest.mark.parametrize(
+    ("number", "at", "expected"),
+    [
+        (2, "image", NotFound),
+        (2, "place", NotFound),
+        (2, "cluster", ConnectionFailed),
+        (1, "image", AuthenticationFailed),
+        (13, "cluster", AuthenticationFailed),
+        (17, "image", Busy),
+        (16, "image", Busy),
+        (39, "image", Busy),
+        (28, "image", InsufficientResources),
+        (122, "image", InsufficientResources),
+        (110, "image", ConnectionFailed),
+        (0, "library", MissingDependency),
+        (5, "image", ToolFailed),
+    ],
+)
+def test_what_ceph_says_becomes_an_error_of_its_kind(number: int, at: str, expected: type[VirtError]) -> None:
+    found = ceph_client.by_kind("somehow", number, at, "rbd/a", "disk")
+    assert found.__class__ is expected
+    assert (found.obj, found.phase) == ("rbd/a", "disk")
+    assert "somehow" in found.message
+    assert found.hint or number in (2, 5)
 
 
 # --- options
@@ -133,6 +171,17 @@ def test_a_delta_grows_in_place_for_as_long_as_its_table_has_room(tmp_path: Path
     assert qemu_img.info(path, "parallels", soon).virtual_size == 10 * MIB + 512
     assert not parallels.grow(path, 2 * room)
     qemu_img.check(path, "parallels", soon)
+
+
+def test_a_copy_of_a_delta_that_was_open_can_be_opened(tmp_path: Path, soon: Deadline) -> None:
+    path = str(tmp_path / "root.hds")
+    qemu_img.create(path, "parallels", MIB, soon, options={"cluster_size": "4096"})
+    write = ["qemu-io", "-f", "parallels", "-c", "write 0 4096", path]
+    with open(path, "r+b") as stream:
+        os.pwrite(stream.fileno(), (0x746F6E59).to_bytes(4, "little"), 44)
+    assert b"not closed correctly" in subprocess.run(write, check=False, capture_output=True).stderr
+    parallels.disown(path)
+    subprocess.run(write, check=True, capture_output=True)
 
 
 def test_a_delta_whose_table_is_full_is_copied(tmp_path: Path, image: CachedImage, disk_bytes: bytes, soon: Deadline) -> None:

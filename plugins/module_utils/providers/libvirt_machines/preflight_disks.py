@@ -49,37 +49,38 @@ def check_disks(cache: ImageCache, layout: Layout, template: PoolTemplate, makin
     sources: list[Source | None] = []
     for number, (wish, disk) in enumerate(zip(wanted, (spec.disk, *spec.disks))):
         with where(number):
-            sources.append(described(wish, deadline) if wish.image is None else _judged(cache, wish.image, disk, pool, deadline))
+            sources.append(described(wish, deadline) if wish.image is None else _judged(cache, wish.image, disk, number, pool, deadline))
     check_room(wanted, sources, making, pool, deadline)
 
 
-def _judged(cache: ImageCache, source: ImageSource, disk: DiskSpec, pool: str, deadline: Deadline) -> CachedImage | None:
+def _judged(cache: ImageCache, source: ImageSource, disk: DiskSpec, number: int, pool: str, deadline: Deadline) -> CachedImage | None:
     """The image where it is in the cache already."""
     with telling_where("image"):
         source = cache.resolved(source, deadline)
     cached = cache.lookup(source)
     if cached is not None:
-        check_fits(disk, cached.virtual_size, source, pool)
+        check_fits(disk, number, cached.virtual_size, source, pool)
     elif source.is_remote:
         _probe(source, deadline)
     else:
         with naming_storage_errors(source.path, "check"):
             size = _examine(source, deadline)
         if size is not None:
-            check_fits(disk, size, source, pool)
+            check_fits(disk, number, size, source, pool)
     return cached
 
 
-@telling_where("disk.size_gb")
-def check_fits(disk: DiskSpec, virtual_size: int, source: ImageSource, pool: str) -> None:
-    wanted = disk_bytes(disk)
+def check_fits(disk: DiskSpec, number: int, virtual_size: int, source: ImageSource, pool: str) -> None:
+    """:param number: of the disk, 0 for the root disk."""
+    wanted, option = disk_bytes(disk), "size_gb" if number else "disk.size_gb"
     if wanted is not None and wanted < virtual_size:
-        raise ImageRefused(
-            f"a disk of {disk.size_gb:g} GiB is smaller than the image {source}, which has {virtual_size} bytes",
-            obj=pool,
-            phase="check",
-            hint=f"set disk.size_gb to {-(-virtual_size // 1024**3)} or more, or leave it out",
-        )
+        with telling_where(option):
+            raise ImageRefused(
+                f"a disk of {disk.size_gb:g} GiB is smaller than the image {source}, which has {virtual_size} bytes",
+                obj=pool,
+                phase="check",
+                hint=f"set {option} to {-(-virtual_size // 1024**3)} or more, or leave it out",
+            )
 
 
 @telling_where("disk")

@@ -25,12 +25,12 @@ def sources(cache: ImageCache, layout: Layout, template: PoolTemplate, deadline:
     found: list[Source] = []
     for number, (wish, disk) in enumerate(zip(wishes(spec, layout.location, NAME), (spec.disk, *spec.disks))):
         with where(number):
-            found.append(described(wish, deadline) if wish.image is None else _fetched(cache, layout, template.name, wish.image, disk, deadline))
+            found.append(described(wish, deadline) if wish.image is None else _fetched(cache, layout, template.name, wish.image, disk, number, deadline))
     return tuple(found)
 
 
-def _fetched(cache: ImageCache, layout: Layout, pool: str, image: ImageSource, disk: DiskSpec, deadline: Deadline) -> CachedImage:
+def _fetched(cache: ImageCache, layout: Layout, pool: str, image: ImageSource, disk: DiskSpec, number: int, deadline: Deadline) -> CachedImage:
     with telling_where("image"), naming_storage_errors(layout.location, "prepare"):
         cached = cache.ensure(image, deadline)
-    check_fits(disk, cached.virtual_size, image, pool)
+    check_fits(disk, number, cached.virtual_size, image, pool)
     return cached

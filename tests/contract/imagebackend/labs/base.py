@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import subprocess
 from abc import ABC, abstractmethod
+from collections.abc import Mapping, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, ClassVar
@@ -28,7 +30,8 @@ class DiskLab(ABC):
     :cvar in_guest: it needs a kernel that this machine may not run: its cases run in a guest.
     :cvar kept_in_files: its disks are files of this machine.
     :cvar bad_locations: texts that are no location for the backend.
-    :cvar settle: seconds for which the storage takes a tool that was killed for a client that is still there.
+    :cvar shortages: kinds of room, and rising amounts of it, from nothing to more than enough for a disk of 8 MiB.
+    :cvar clearings: values of the option ``clear`` for such storage.
     """
 
     name: ClassVar[str]
@@ -38,7 +41,8 @@ class DiskLab(ABC):
     bad_locations: ClassVar[tuple[str, ...]]
     bad_names: ClassVar[tuple[str, ...]] = ()
     package: ClassVar[str] = "qemu-utils"
-    settle: ClassVar[float] = 0.0
+    shortages: ClassVar[Mapping[str, Sequence[int]]]
+    clearings: ClassVar[tuple[str, ...]] = ("none",)
     options: DiskOptions = DiskOptions()
     location: str
     no_location: str
@@ -67,6 +71,23 @@ class DiskLab(ABC):
     @abstractmethod
     def volumes(self, location: str = "") -> list[str]:
         """Whatever is there, hidden and unfinished things included; by default in ``location``."""
+
+    @abstractmethod
+    def room(self, kind: str, amount: int) -> AbstractContextManager[str]:
+        """An empty location with so much room of one of the kinds in ``shortages``, for as long as the block lasts."""
+
+    def widen(self) -> None:  # noqa: B027 (elsewhere, reading takes no room)
+        """Have room to read a disk by, in the block of ``room``."""
+
+    def disconnect(self) -> None:  # noqa: B027 (most storage is not connected to)
+        """Give up what the backend has opened for earlier cases."""
+
+    def settle(self) -> None:  # noqa: B027 (most storage notices at once)
+        """Wait until the storage has noticed that a client was killed, where it takes a while."""
+
+    def keeps(self, data: bytes) -> bool:
+        """Whether the bytes are anywhere on the storage, in a volume or not. Of a lab that can clear what it removes."""
+        raise NotImplementedError
 
     @abstractmethod
     def put_foreign(self, name: str) -> None:

@@ -10,9 +10,13 @@ import contextlib
 import itertools
 import os
 import shutil
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
+from typing import ClassVar
 
 from ansible_collections.poolwright.virt.tests.contract.imagebackend.labs.base import DiskLab, LabFailed, run
+
+_TINY = "size=4m,nr_inodes=1000"
 
 
 class DirectoryLab(DiskLab):
@@ -20,6 +24,7 @@ class DirectoryLab(DiskLab):
 
     kept_in_files = True
     bad_locations = ("", "disks", "/var/../etc", "json:{}")
+    shortages: ClassVar[Mapping[str, Sequence[int]]] = {"KiB": (*range(0, 256, 32), *range(256, 24 * 1024, 512)), "files": range(16)}
     suffix: str
 
     def __init__(self, folder: Path) -> None:
@@ -31,7 +36,7 @@ class DirectoryLab(DiskLab):
         if os.geteuid() != 0:
             raise LabFailed("mounting a small file system needs root")
         self._tiny.mkdir(parents=True)
-        run("mount", "-t", "tmpfs", "-o", "size=4m", "tmpfs", self._tiny)
+        run("mount", "-t", "tmpfs", "-o", _TINY, "tmpfs", self._tiny)
 
     def stop(self) -> None:
         with contextlib.suppress(LabFailed):
@@ -52,6 +57,22 @@ class DirectoryLab(DiskLab):
     def volumes(self, location: str = "") -> list[str]:
         place = location or self.location
         return sorted(os.listdir(place)) if os.path.isdir(place) else []
+
+    @contextlib.contextmanager
+    def room(self, kind: str, amount: int) -> Iterator[str]:
+        found = os.statvfs(self._tiny)
+        # No limit at all is what a size of 0 would mean.
+        size = max((found.f_blocks - found.f_bfree) * found.f_frsize + amount * 1024, 4096)
+        limits = f"size={size},nr_inodes=1000" if kind == "KiB" else f"size=64m,nr_inodes={found.f_files - found.f_ffree + amount}"
+        run("mount", "-o", f"remount,{limits}", self._tiny)
+        try:
+            yield self.tiny_location
+        finally:
+            shutil.rmtree(self.tiny_location, ignore_errors=True)
+            run("mount", "-o", f"remount,{_TINY}", self._tiny)
+
+    def widen(self) -> None:
+        run("mount", "-o", "remount,size=64m,nr_inodes=1000", self._tiny)
 
     def put_foreign(self, name: str) -> None:
         place = Path(self.location, f"{name}.{self.suffix}")

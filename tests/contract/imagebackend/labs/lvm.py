@@ -9,7 +9,9 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import os
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
+from typing import ClassVar
 
 from ansible_collections.poolwright.virt.tests.contract.imagebackend.labs.base import DiskLab, LabFailed, run
 
@@ -27,7 +29,9 @@ class LvmLab(DiskLab):
     group = location = "lab-thick"
     tiny = tiny_location = "lab-thick-tiny"
     no_location = "nowhere"
-    _own: frozenset[str] = frozenset()
+    shortages: ClassVar[Mapping[str, Sequence[int]]] = {"MiB": (0, 1, 7, 8, 12)}
+    clearings: ClassVar[tuple[str, ...]] = ("none", "discard", "zero")
+    _own: frozenset[str] = frozenset({"lab-filler"})
 
     def start(self) -> None:
         if os.environ.get("POOLWRIGHT_IN_GUEST") != "1":
@@ -55,6 +59,19 @@ class LvmLab(DiskLab):
         said = run("lvs", "--noheadings", "-o", "lv_name", group).split()
         return sorted(name for name in said if name not in self._own)
 
+    @contextlib.contextmanager
+    def room(self, kind: str, amount: int) -> Iterator[str]:
+        free = int(float(run("vgs", "--noheadings", "--units", "m", "--nosuffix", "-o", "vg_free", self.group)))
+        run("lvcreate", "--yes", "--wipesignatures", "n", "--zero", "n", "--name", "lab-filler", "--size", f"{free - amount}m", self.group)
+        try:
+            yield self.location
+        finally:
+            run("lvremove", "--yes", f"{self.group}/lab-filler")
+
+    def keeps(self, data: bytes) -> bool:
+        os.sync()
+        return data in (self.folder / self.group).read_bytes()
+
     def put_foreign(self, name: str) -> None:
         run("lvcreate", "--yes", "--name", name, "--size", "1m", self.group)
         Path(f"/dev/{self.group}/{name}").write_bytes(b"somebody's".ljust(1024 * 1024))
@@ -80,9 +97,22 @@ class LvmThinLab(LvmLab):
     group, location = "lab-thin", "lab-thin/lab-pool"
     tiny, tiny_location = "lab-thin-tiny", "lab-thin-tiny/lab-pool"
     no_location = "lab-thin/nowhere"
-    _own = frozenset({"lab-pool"})
+    shortages: ClassVar[Mapping[str, Sequence[int]]] = {"MiB": (1, 5, 12, 24)}
+    clearings = ("none", "discard")
+    _own = frozenset({"lab-pool", "lab-narrow"})
 
     def start(self) -> None:
         super().start()
         for group, mib in ((self.group, 100), (self.tiny, 2)):
-            run("lvcreate", "--yes", "--type", "thin-pool", "--size", f"{mib}m", "--poolmetadatasize", "2m", "--name", "lab-pool", group)
+            self._pool(group, "lab-pool", mib)
+
+    @contextlib.contextmanager
+    def room(self, kind: str, amount: int) -> Iterator[str]:
+        self._pool(self.group, "lab-narrow", amount)
+        try:
+            yield f"{self.group}/lab-narrow"
+        finally:
+            run("lvremove", "--yes", f"{self.group}/lab-narrow")
+
+    def _pool(self, group: str, name: str, mib: int) -> None:
+        run("lvcreate", "--yes", "--type", "thin-pool", "--size", f"{mib}m", "--poolmetadatasize", "2m", "--name", name, group)

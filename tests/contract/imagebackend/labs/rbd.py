@@ -10,13 +10,18 @@ import contextlib
 import itertools
 import json
 import os
+import time
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
+from typing import ClassVar
 
+from ansible_collections.poolwright.virt.plugins.module_utils.imagebackend import ceph_client
 from ansible_collections.poolwright.virt.plugins.module_utils.imagebackend.options import DiskOptions
 from ansible_collections.poolwright.virt.tests.contract.imagebackend.labs.base import DiskLab, LabFailed, run
 
 _ROOT = Path(__file__).resolve().parents[4]
 _CONF = os.environ.get("POOLWRIGHT_CEPH_CONF") or str(_ROOT / ".work" / "lab" / "ceph" / "ceph.conf")
+_NARROW = "narrow"
 
 
 class RbdLab(DiskLab):
@@ -26,7 +31,7 @@ class RbdLab(DiskLab):
     bad_locations = ("", "/", "a/b/c", "../x", "pool@snap", "pool/", "-x")
     bad_names = ("poolwright-base-1",)
     package = "ceph-common"
-    settle = 3.5
+    shortages: ClassVar[Mapping[str, Sequence[int]]] = {"MiB": (0, 1, 5, 64)}
     options = DiskOptions(conf=_CONF)
 
     def __init__(self, folder: Path) -> None:
@@ -37,6 +42,10 @@ class RbdLab(DiskLab):
         if not os.path.exists(_CONF):
             raise LabFailed(f"there is no {_CONF}: run make lab-up")
         self._rbd("ls")
+        # A pool whose quota changes: that of "tiny" is what other cases count on, and the cluster counts late.
+        if _NARROW not in self._ceph("osd", "pool", "ls").split():
+            self._ceph("osd", "pool", "create", _NARROW, "1")
+            self._rbd("pool", "init", _NARROW)
 
     def stop(self) -> None:
         pass
@@ -48,7 +57,7 @@ class RbdLab(DiskLab):
         self._rbd("namespace", "create", self.location)
 
     def end(self) -> None:
-        for location in (self.location, self.tiny_location):
+        for location in (self.location, self.tiny_location, _NARROW):
             # Clones before what they were cloned from.
             for _round in range(2):
                 for name in self.volumes(location):
@@ -58,6 +67,28 @@ class RbdLab(DiskLab):
 
     def volumes(self, location: str = "") -> list[str]:
         return sorted(json.loads(self._rbd("ls", location or self.location, "--format", "json")))
+
+    @contextlib.contextmanager
+    def room(self, kind: str, amount: int) -> Iterator[str]:
+        # No quota at all is what 0 would mean.
+        self._ceph("osd", "pool", "set-quota", _NARROW, "max_bytes", str(amount * 1024 * 1024 or 1))
+        try:
+            yield _NARROW
+        finally:
+            self._ceph("osd", "pool", "set-quota", _NARROW, "max_bytes", "0")
+
+    def disconnect(self) -> None:
+        ceph_client.stop_idle()
+
+    def settle(self) -> None:
+        while any(self._watched(f"{self.location}/{name}") for name in self.volumes()):
+            time.sleep(0.3)
+
+    def _watched(self, image: str) -> bool:
+        # One that was half made cannot be looked at.
+        with contextlib.suppress(LabFailed):
+            return bool(json.loads(self._rbd("status", image, "--format", "json")).get("watchers"))
+        return False
 
     def put_foreign(self, name: str) -> None:
         self._rbd("create", "--size", "3M", f"{self.location}/{name}")
@@ -72,6 +103,9 @@ class RbdLab(DiskLab):
                 self._rbd("snap", "unprotect", f"{image}@{row['name']}")
             self._rbd("snap", "rm", "--no-progress", f"{image}@{row['name']}")
         self._rbd("rm", "--no-progress", image)
+
+    def _ceph(self, *arguments: str) -> str:
+        return run("ceph", "--conf", _CONF, *arguments)
 
     def _rbd(self, *arguments: str) -> str:
         return run("rbd", "--conf", _CONF, *arguments)
