@@ -96,7 +96,9 @@ def _piped(argv: Sequence[str], timeout: float, phase: str, obj: str, *, reading
     given, taken = (subprocess.DEVNULL, subprocess.PIPE) if reading else (subprocess.PIPE, subprocess.DEVNULL)
     late = threading.Event()
     with tempfile.TemporaryFile() as errors:
-        process = subprocess.Popen(command, stdin=given, stdout=taken, stderr=errors, env=plain_environment())  # pylint: disable=consider-using-with
+        process = subprocess.Popen(  # pylint: disable=ansible-bad-function,consider-using-with
+            command, stdin=given, stdout=taken, stderr=errors, env=plain_environment()
+        )
 
         def stop() -> None:
             late.set()

@@ -165,7 +165,9 @@ class Cluster:
         """Bytes of the objects that an image has of its own, not its base's."""
         lengths: list[int] = []
         with self._image(place, name, read_only=True) as image:
-            image.diff_iterate(0, image.size(), None, lambda _at, length, there: lengths.append(length if there else 0), include_parent=False, whole_object=True)
+            image.diff_iterate(
+                0, image.size(), None, lambda _at, length, there: lengths.append(length if there else 0), include_parent=False, whole_object=True
+            )
         return sum(lengths)
 
     def watchers(self, place: str, name: str) -> list[str]:

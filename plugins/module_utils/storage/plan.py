@@ -84,7 +84,7 @@ class Planner:
         if own is None and exists and not (request.recreate and request.force):
             raise _unrecorded(place, request.state)
         if own is not None and exists:
-            contents = self._contents(wish, own, like)
+            contents = self._contents(wish)
             why = _identity(own, like) if like is not None else _difference(own, wish, contents)
             if not why:
                 return self._kept(request, place, wish, own)
@@ -121,11 +121,11 @@ class Planner:
             raise InvalidSpec([f"like: nothing is recorded of what {other.name} was made from"])
         return other
 
-    def _contents(self, wish: DiskWish, own: OwnDisk, like: OwnDisk | None) -> Contents | None:
+    def _contents(self, wish: DiskWish) -> Contents | None:
         """Contents that have to be looked at to say whether they are the same: those of a directory."""
         if wish.content is None or wish.content.kind != DIRECTORY:
             return None
-        found = self._sources.of(wish, seed=own.origin.seed if like is None else like.origin.seed)
+        found = self._sources.of(wish)
         return found if isinstance(found, Contents) else None
 
     def _kept(self, request: Request, place: Image, wish: DiskWish, own: OwnDisk) -> Plan:
@@ -145,7 +145,8 @@ class Planner:
         if not wish.is_made:
             hint = "say what is on it: image, content, or size_gb for a blank one"
             raise NotFound("there is no such disk", obj=place.name, phase="check", hint=hint)
-        source = known or self._sources.of(wish, seed="" if like is None else like.origin.seed)
+        seed = place.name if like is None else like.origin.seed
+        source = self._sources.of(wish, seed=seed) if known is None else replace(known, seed=seed)
         if like is not None:
             _refuse_other_source(like, source)
         disk = creatable(wish, source, self._deadline)

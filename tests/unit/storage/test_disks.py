@@ -133,6 +133,7 @@ def test_a_directory_that_changed_is_another_description(runs: Runs, tmp_path: P
     with pytest.raises(InvalidSpec, match="is not what the disk was made from; give recreate"):
         runs.run(**wanted)
     second = runs.run(**wanted, recreate=True)
+    assert second["recorded"]["origin"]["seed"] == "web-1_root"
     assert first["recorded"]["origin"]["digest"] != second["recorded"]["origin"]["digest"]
     shutil.rmtree(tree)
     with pytest.raises(NotFound, match="no such directory"):
