@@ -7,7 +7,7 @@ setup := tests/setup
 
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
-.PHONY: help quickstart quickstart-clean test unit contract integration molecule lint sanity bench docs dev lab-up lab-down clean
+.PHONY: help quickstart quickstart-clean demo-evacuate test unit contract integration molecule lint sanity bench docs dev lab-up lab-down clean
 
 help: ## list what can be done here
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-17s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -17,6 +17,9 @@ quickstart: ## make a pool (PROVIDER=libvirt as root; PROVIDER=dummy or vsphere 
 
 quickstart-clean: ## remove all that quickstart made, with any provider
 	@$(setup)/quickstart.sh down
+
+demo-evacuate: ## empty one of two KVM hosts that are started for it, as root or with sudo; takes everything back
+	@$(setup)/demo_evacuate.sh
 
 test: lint sanity unit contract integration molecule ## everything below, in order (as root, or with sudo)
 	@tests/lab/lab down

@@ -56,6 +56,8 @@ options:
           checksum:
             description:
               - C(sha256:HEX) or C(sha512:HEX) of the file. None for what is on a datastore already.
+              - On a KVM host also the URL or absolute path of a file with checksums, as C(sha256sum) writes it. It is read in each run that
+                makes machines, and what it says later rebuilds none.
               - With a checksum, a change of the source alone rebuilds nothing.
             type: str
           format:
@@ -137,18 +139,161 @@ options:
         suboptions:
           backend:
             description:
-              - V(qcow2) makes an overlay on the cached image. V(flat) makes a raw copy of it, sparse or by reflink.
+              - V(qcow2) makes an overlay on the cached image. V(flat) makes a raw copy of it, sparse or by reflink. V(lvm) and V(rbd) make
+                volumes and Ceph images. V(ploop) makes a copy in the format of Virtuozzo.
               - The default is V(qcow2).
             type: str
-            choices: [qcow2, flat]
+            choices: [flat, lvm, ploop, qcow2, rbd]
           size_gb:
             description:
               - The size in GiB, at least that of the image. The default is the image's own size.
             type: float
           location:
             description:
-              - The directory for disks. The default is below O(location).
+              - The directory for V(flat), V(qcow2) and V(ploop), by default one of the machine's own below O(location).
+              - The volume group or C(group/thin-pool) for V(lvm), the pool for V(rbd). Required for these.
             type: path
+          full:
+            description:
+              - Copy the image in place of standing on it.
+            type: bool
+            default: false
+          preallocation:
+            description:
+              - What is allocated when the disk is made. For V(flat) and V(qcow2).
+            type: str
+            choices: ['off', metadata, falloc, full]
+          cluster_size:
+            description:
+              - Bytes of a cluster, a power of two. For V(qcow2) and V(ploop).
+            type: int
+          extended_l2:
+            description:
+              - Subclusters for V(qcow2), so that small writes to an overlay copy less of its base.
+            type: bool
+          compressed:
+            description:
+              - Store a full copy compressed. For V(qcow2).
+            type: bool
+          clear:
+            description:
+              - What happens to the blocks of a removed volume. For V(lvm).
+            type: str
+            choices: [none, zero, discard]
+          conf:
+            description:
+              - The Ceph cluster's configuration. For V(rbd), like the options after it.
+            type: path
+          user:
+            description:
+              - The Ceph user without C(client.).
+            type: str
+          keyring:
+            description:
+              - The file with that user's key.
+            type: path
+          secret:
+            description:
+              - UUID of the libvirt secret that holds that user's key.
+            type: str
+      disks:
+        description:
+          - Disks beside the root disk, in order. They are made, reset and removed with the machine. For O(provider=libvirt) and O(provider=dummy).
+          - A change takes a rebuild.
+        type: list
+        elements: dict
+        default: []
+        suboptions:
+          size_gb:
+            description:
+              - The size in GiB. The default is that of O(pools[].disks[].image), or what a C(directory) takes. Required for all others.
+            type: float
+          content:
+            description:
+              - What is on the disk. The default is V(blank), nothing.
+              - "C({ephemeral: ext4}) for an empty file system: C(ext2), C(ext3), C(ext4), C(vfat) or C(xfs). C({swap: true}) for a swap space."
+              - "C({directory: /path, as: iso9660}) for a copy of a tree on the host as an ISO image, or as C(ext2), C(ext3) or C(ext4). It is known by its
+                path: another tree behind it makes no machine outdated."
+              - Each takes C(label) as well, by which the guest finds it.
+            type: raw
+          image:
+            description:
+              - The image that the disk is made from. Mutually exclusive with O(pools[].disks[].content).
+            type: dict
+            suboptions:
+              source:
+                description:
+                  - An C(http), C(https) or C(file) URL, or an absolute path on the target host.
+                type: str
+                required: true
+              checksum:
+                description:
+                  - C(sha256:HEX) or C(sha512:HEX) of the file, or URL or path of a file with checksums, such as C(SHA256SUMS).
+                type: str
+              format:
+                description:
+                  - What the file is. All but V(qcow2) and V(raw) are converted to qcow2 once, in the cache.
+                type: str
+                choices: [qcow2, raw, vmdk, vhdx, vdi]
+                default: qcow2
+              compression:
+                description:
+                  - How the file is compressed. The default goes by the end of its name.
+                type: str
+                choices: [none, gzip, xz, zstd]
+          backend:
+            description:
+              - The default is that of the root disk. See O(pools[].disk.backend).
+            type: str
+            choices: [flat, lvm, ploop, qcow2, rbd]
+          location:
+            description:
+              - See O(pools[].disk.location). On the backend of the root disk the default is where that is, and the options from
+                O(pools[].disks[].clear) on are its too.
+            type: path
+          full:
+            description:
+              - Copy the image in place of standing on it.
+            type: bool
+            default: false
+          preallocation:
+            description:
+              - What is allocated when the disk is made. For V(flat) and V(qcow2).
+            type: str
+            choices: ['off', metadata, falloc, full]
+          cluster_size:
+            description:
+              - Bytes of a cluster, a power of two. For V(qcow2) and V(ploop).
+            type: int
+          extended_l2:
+            description:
+              - Subclusters for V(qcow2), so that small writes to an overlay copy less of its base.
+            type: bool
+          compressed:
+            description:
+              - Store a full copy compressed. For V(qcow2).
+            type: bool
+          clear:
+            description:
+              - What happens to the blocks of a removed volume. For V(lvm).
+            type: str
+            choices: [none, zero, discard]
+          conf:
+            description:
+              - The Ceph cluster's configuration. For V(rbd), like the options after it.
+            type: path
+          user:
+            description:
+              - The Ceph user without C(client.).
+            type: str
+          keyring:
+            description:
+              - The file with that user's key.
+            type: path
+          secret:
+            description:
+              - UUID of the libvirt secret that holds that user's key.
+            type: str
       networks:
         description:
           - The network cards, in order. Their MAC addresses stay the same when a machine is rebuilt, but for O(provider=vsphere).
@@ -234,7 +379,8 @@ options:
       on_unhealthy:
         description:
           - What happens to a machine that was ready and is found off, paused, without its disk, or failing its check.
-          - V(replace) rebuilds it. V(start) starts, resumes or resets it, and reports what that cannot mend. V(report) only tells.
+          - V(replace) makes it new, see O(pools[].reset). V(start) starts, resumes or resets it, and reports what that cannot mend. V(report)
+            only tells.
         type: str
         choices: [replace, start, report]
         default: replace
@@ -245,6 +391,19 @@ options:
         type: str
         choices: [replace, report]
         default: replace
+      reset:
+        description:
+          - How a machine is made new whose lease has ended, or which O(pools[].on_unhealthy=replace) would rebuild.
+          - V(rebuild) removes it and makes another.
+          - V(snapshot) gives all its disks the contents back that they had when it was made, and starts it for what its guest takes for the
+            first time. It stays the same machine, with its identifier, its cards and their addresses. For that, a snapshot
+            C(poolwright-clean) is taken of each machine when it is made, before its first start.
+          - A machine without that snapshot, one that was made from another description than the pool's present one, and one that
+            has lost a disk or was never finished are rebuilt all the same. So is one that is outdated.
+          - Not with O(pools[].clone=instant), whose machines run from their first moment.
+        type: str
+        choices: [rebuild, snapshot]
+        default: rebuild
       max_unavailable:
         description:
           - How many ready machines may be taken away at a time to rebuild them, as a number or a percentage of O(pools[].size).

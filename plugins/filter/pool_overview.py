@@ -55,7 +55,22 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Callable
 
 # The order in which states are told, from good to bad; and those of machines that fill no slot of their pool.
-_STATES = ("ready", "outdated", "leased", "booting", "half_made", "removing", "silent", "stopped", "broken", "expired", "surplus", "stray", "foreign")
+_STATES = (
+    "ready",
+    "outdated",
+    "leased",
+    "booting",
+    "half_made",
+    "removing",
+    "resetting",
+    "silent",
+    "stopped",
+    "broken",
+    "expired",
+    "surplus",
+    "stray",
+    "foreign",
+)
 _FILLS_NO_SLOT = frozenset({"surplus", "stray", "foreign"})
 
 Result = Mapping[str, Any]

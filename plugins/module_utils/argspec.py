@@ -10,6 +10,8 @@ from typing import Any
 
 from ansible.module_utils.common.parameters import env_fallback
 
+from ansible_collections.poolwright.virt.plugins.module_utils.storage.spec import access_options, making_options, place_options, source_options
+
 Spec = dict[str, Any]
 
 PROVIDERS = ("dummy", "libvirt", "vsphere")
@@ -53,6 +55,23 @@ def _from_environment(option: Spec, variable: str) -> Spec:
     return {**option, "fallback": (env_fallback, [variable])}
 
 
+def root_disk_options() -> Spec:
+    """A machine's root disk; what it is made from is said beside it."""
+    place = place_options()
+    return {
+        "backend": place["backend"],
+        "size_gb": {"type": "float"},
+        "location": {"type": "path"},
+        **making_options(),
+        **access_options(),
+    }
+
+
+def further_disk_options() -> Spec:
+    """A disk beside the root disk; its name follows from its machine's."""
+    return {**root_disk_options(), **source_options()}
+
+
 def pool_options() -> Spec:
     """One entry of ``pools``."""
     return {
@@ -79,14 +98,8 @@ def pool_options() -> Spec:
         "datastore": {"type": "str"},
         "cpus": {"type": "int", "default": 1},
         "memory_mb": {"type": "int", "default": 1024},
-        "disk": {
-            "type": "dict",
-            "options": {
-                "backend": {"type": "str", "choices": ["qcow2", "flat"]},
-                "size_gb": {"type": "float"},
-                "location": {"type": "path"},
-            },
-        },
+        "disk": {"type": "dict", "options": root_disk_options()},
+        "disks": {"type": "list", "elements": "dict", "default": [], "options": further_disk_options()},
         "networks": {
             "type": "list",
             "elements": "dict",
@@ -114,6 +127,7 @@ def pool_options() -> Spec:
         },
         "on_unhealthy": {"type": "str", "choices": ["replace", "start", "report"], "default": "replace"},
         "on_outdated": {"type": "str", "choices": ["replace", "report"], "default": "replace"},
+        "reset": {"type": "str", "choices": ["rebuild", "snapshot"], "default": "rebuild"},
         "max_unavailable": {"type": "str", "default": "25%"},
     }
 

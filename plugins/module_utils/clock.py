@@ -8,9 +8,9 @@ from __future__ import annotations
 
 import threading
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
-from ansible_collections.poolwright.virt.plugins.module_utils.errors import DeadlineExceeded
+from ansible_collections.poolwright.virt.plugins.module_utils.errors import Cancelled, DeadlineExceeded
 
 
 class Clock:
@@ -73,3 +73,16 @@ class Deadline:
 
     def earlier(self, other: Deadline) -> Deadline:
         return self if self.at <= other.at else other
+
+
+@dataclass(frozen=True)
+class Interruptible(Deadline):
+    """A deadline that also ends what waits for it once ``cancel`` is set."""
+
+    cancel: threading.Event = field(default_factory=threading.Event)
+
+    def check(self, what: str, obj: str = "", phase: str = "", hint: str = "") -> None:
+        """:raises Cancelled: the run was told to stop."""
+        if self.cancel.is_set():
+            raise Cancelled(f"the run was told to stop before {what} was done", obj=obj, phase=phase)
+        super().check(what, obj, phase, hint)

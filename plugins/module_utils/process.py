@@ -11,7 +11,7 @@ import shutil
 import subprocess
 import tempfile
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import IO
 
@@ -34,24 +34,41 @@ def find_tool(name: str, package: str) -> str:
     return path
 
 
-def run_tool(argv: Sequence[str], *, timeout: float, phase: str, obj: str = "", limits: Limits | None = None) -> str:
+def run_tool(
+    argv: Sequence[str],
+    *,
+    timeout: float,
+    phase: str,
+    obj: str = "",
+    limits: Limits | None = None,
+    environment: Mapping[str, str] | None = None,
+    errors_too: bool = False,
+) -> str:
     """Run a tool to its end and return its standard output.
 
     :param argv: program and arguments; never passed through a shell.
     :param timeout: seconds after which the tool is killed and ``DeadlineExceeded`` raised.
     :param limits: CPU and memory limits, set by ``prlimit`` between fork and exec of the tool.
+    :param environment: variables that it gets besides the plain ones.
+    :param errors_too: return its standard error among the output, of a tool whose status does not tell whether it worked.
     :raises ToolFailed: the tool ended with another status than 0; the message carries its standard error.
     """
     command = _command(argv, phase, obj, limits)
     try:
         # Nothing at this level knows AnsibleModule and its run_command, which has neither a deadline nor limits.
         done = subprocess.run(  # pylint: disable=ansible-bad-function
-            command, stdin=subprocess.DEVNULL, capture_output=True, timeout=timeout, check=False, env=plain_environment()
+            command,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT if errors_too else subprocess.PIPE,
+            timeout=timeout,
+            check=False,
+            env={**plain_environment(), **(environment or {})},
         )
     except subprocess.TimeoutExpired as exc:
         raise DeadlineExceeded(f"{argv[0]} ran for more than {timeout:.0f} s and was stopped", obj=obj, phase=phase) from exc
     if done.returncode != 0:
-        raise _failed(argv[0], done.returncode, done.stderr.strip() or done.stdout, phase, obj)
+        raise _failed(argv[0], done.returncode, (done.stderr or b"").strip() or done.stdout, phase, obj)
     return done.stdout.decode("utf-8", "replace")
 
 
@@ -79,7 +96,9 @@ def _piped(argv: Sequence[str], timeout: float, phase: str, obj: str, *, reading
     given, taken = (subprocess.DEVNULL, subprocess.PIPE) if reading else (subprocess.PIPE, subprocess.DEVNULL)
     late = threading.Event()
     with tempfile.TemporaryFile() as errors:
-        process = subprocess.Popen(command, stdin=given, stdout=taken, stderr=errors, env=plain_environment())  # pylint: disable=consider-using-with
+        process = subprocess.Popen(  # pylint: disable=ansible-bad-function,consider-using-with
+            command, stdin=given, stdout=taken, stderr=errors, env=plain_environment()
+        )
 
         def stop() -> None:
             late.set()

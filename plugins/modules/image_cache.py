@@ -57,8 +57,8 @@ options:
     description:
       - V(present) has the image there, and not pinned.
       - V(pinned) has it there, and never removed by O(state=aged).
-      - V(absent) removes it with all its bases, or with all that was converted from it, also a pinned one. It is refused while a machine
-        stands on it.
+      - V(absent) removes it with all its bases, or with all that was converted from it. It is refused while a machine stands on it, and for a
+        pinned image without O(force).
       - V(aged) on a datastore marks the images that no machine uses, and removes those marked for longer than O(max_unused). An image that
         is used in between, is pinned, or has child disks stays.
       - V(aged) with O(path) removes the images that were last used longer than O(max_unused) ago. An image that is pinned, or that a disk,
@@ -83,12 +83,14 @@ options:
       - With O(path), also the URL or absolute path of a file with checksums as C(sha256sum) writes it. The line counts that names the file
         that O(source) ends in. It is read in each run.
       - Of a compressed file it is the checksum of the file as it is fetched.
+      - Of a V(vmdk) of several files it is that of the descriptor and all of them, joined in the order in which the descriptor names them.
     type: str
   format:
     description:
       - What the file is; of a compressed one, what is in it. The default goes by the end of the source's name. A file that is something
         else is refused.
-      - With O(path), one of V(qcow2), V(raw), V(vmdk) (monolithicSparse or streamOptimized), V(vhdx) and V(vdi).
+      - With O(path), one of V(qcow2), V(raw), V(vmdk), V(vhdx) and V(vdi). A V(vmdk) of several files is named by its descriptor, and becomes
+        one file.
       - With O(datastore), any but V(vdi).
     type: str
     choices: [vmdk, ova, ovf, iso, qcow2, raw, vhdx, vdi]
@@ -114,7 +116,7 @@ options:
   disk_directories:
     description:
       - Directories where disks may stand on images, with all below them. O(state=aged) and O(state=absent) look there.
-      - The default is the directory that O(path) is in.
+      - The default is the directory that O(path) is in. Those in which M(poolwright.virt.disk_backend) made disks are looked into besides.
       - Only with O(path).
     type: list
     elements: path
@@ -140,6 +142,11 @@ options:
     description:
       - Also have a base of this size in GiB there, for child disks. An image that is larger is refused.
     type: float
+  force:
+    description:
+      - With O(state=absent), also remove a pinned image. What a machine stands on is never removed.
+    type: bool
+    default: false
   max_unused:
     description:
       - For O(state=aged), how long an image may be unused, such as V(7d), V(12h), V(30m), or a number of seconds.
@@ -381,6 +388,7 @@ def main() -> None:
             "max_size_gb": {"type": "float", "default": 1024},
             "disk_directories": {"type": "list", "elements": "path"},
             "uri": {"type": "str"},
+            "force": {"type": "bool", "default": False},
             "max_unused": {"type": "str", "default": "7d"},
             "timeout": {"type": "float", "default": 3600},
         },

@@ -38,7 +38,7 @@ attributes:
   idempotent:
     support: partial
     details:
-      - O(state=rebooted) restarts the guest each time.
+      - O(state=rebooted) restarts the guest each time, and O(snapshot.state=reverted) takes its disks back each time.
 options:
   uri:
     description:
@@ -369,9 +369,11 @@ options:
         description:
           - The backend that the disk is on, such as V(qcow2) (an overlay on the cached image) or V(flat) (a raw copy of it).
         type: str
+        choices: [flat, lvm, ploop, qcow2, rbd]
       location:
         description:
-          - The backend's place. For V(qcow2) and V(flat) it is a directory.
+          - The backend's place. For V(flat), V(qcow2) and V(ploop) it is a directory, for V(lvm) a volume group or C(group/thin-pool),
+            for V(rbd) a pool or C(pool/namespace).
         type: str
       name:
         description:
@@ -399,18 +401,27 @@ options:
           checksum:
             description:
               - C(sha256:HEX) or C(sha512:HEX) of the file.
+              - Also the URL or absolute path of a file with checksums, as C(sha256sum) writes it.
             type: str
           format:
             description:
-              - What the file is.
+              - What the file is. All but V(qcow2) and V(raw) are converted to qcow2 once, in the cache.
             type: str
-            choices: [qcow2, raw]
+            choices: [qcow2, raw, vmdk, vhdx, vdi]
             default: qcow2
+          compression:
+            description:
+              - How the file is compressed. The default goes by the end of its name.
+            type: str
+            choices: [none, gzip, xz, zstd]
       content:
         description:
+          - What is on a disk that is made without an image.
           - V(blank) for an empty disk. That is also what O(disks[].size_gb) makes without O(disks[].image).
-        type: str
-        choices: [blank]
+          - "C({ephemeral: ext4}) for an empty file system: C(ext2), C(ext3), C(ext4), C(vfat) or C(xfs). C({swap: true}) for a swap space."
+          - "C({directory: /path, as: iso9660}) for a copy of a tree as an ISO image, or as C(ext2), C(ext3) or C(ext4)."
+          - Each takes C(label) as well.
+        type: raw
       size_gb:
         description:
           - The size in GiB. A larger one grows the disk, also while the guest runs. A disk never shrinks. The default is that of the image.
@@ -420,6 +431,44 @@ options:
           - Copy the image in place of standing on it.
         type: bool
         default: false
+      preallocation:
+        description:
+          - What is allocated when the disk is made.
+        type: str
+        choices: ['off', metadata, falloc, full]
+      cluster_size:
+        description:
+          - Bytes of a cluster, a power of two.
+        type: int
+      extended_l2:
+        description:
+          - Subclusters for V(qcow2), so that small writes to an overlay copy less of its base.
+        type: bool
+      compressed:
+        description:
+          - Store a full copy compressed.
+        type: bool
+      clear:
+        description:
+          - What happens to the blocks of a removed volume.
+        type: str
+        choices: [none, zero, discard]
+      conf:
+        description:
+          - The Ceph cluster's configuration.
+        type: path
+      user:
+        description:
+          - The Ceph user without C(client.).
+        type: str
+      keyring:
+        description:
+          - The file with that user's key.
+        type: path
+      secret:
+        description:
+          - UUID of the libvirt secret that holds that user's key.
+        type: str
       target:
         description:
           - The disk's name in the guest, such as V(vda). The default is the next that is free.
@@ -691,6 +740,27 @@ options:
     description:
       - Whether the guest starts with the host.
     type: bool
+  snapshot: &snapshot
+    description:
+      - A snapshot of all disks that were made for the guest, taken at one moment and kept by their backends. Memory, NVRAM and TPM state are
+        no part of it.
+    type: dict
+    suboptions:
+      name:
+        description:
+          - Its name, of up to 40 letters, digits, C(_), C(.) and C(-).
+        type: str
+        required: true
+      state:
+        description:
+          - V(present) takes it if there is none of that name. It is taken while the guest is off where O(state) brings it there or starts it.
+            A guest that runs on is paused meanwhile. What it has not written yet is then missing, as after a power failure.
+          - V(absent) deletes it.
+          - V(reverted) gives the disks the contents that they had, each time. A guest that runs is switched off for that, and started again
+            unless O(state) says otherwise.
+        type: str
+        choices: [present, absent, reverted]
+        default: present
   guests:
     description:
       - Several guests in one call, in place of O(name) and all options of one guest. One that fails does not stop the others.
@@ -738,6 +808,7 @@ options:
       watchdog: *watchdog
       hostdevs: *hostdevs
       autostart: *autostart
+      snapshot: *snapshot
 requirements:
   - Python 3.9 or newer on the target host
   - libvirt-python
@@ -818,6 +889,20 @@ EXAMPLES = r"""
     shutdown_timeout: 120
     force: true
 
+- name: Keep its disks as they are before its first start
+  poolwright.virt.libvirt_guest:
+    name: web-1
+    state: running
+    snapshot:
+      name: clean
+
+- name: Return to that
+  poolwright.virt.libvirt_guest:
+    name: web-1
+    snapshot:
+      name: clean
+      state: reverted
+
 - name: Several guests in one call
   poolwright.virt.libvirt_guest:
     guests:
@@ -883,6 +968,12 @@ pending_restart:
   type: list
   elements: str
   sample: [machine]
+snapshots:
+  description: The names of its snapshots.
+  returned: success, with O(snapshot)
+  type: list
+  elements: str
+  sample: [clean]
 changes:
   description: The options that differed. V(definition) stands for a guest that was not defined.
   returned: success

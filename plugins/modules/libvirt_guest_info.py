@@ -41,10 +41,11 @@ options:
       - V(definition) reads disks, network cards and addresses, by lease and from the host's neighbour table, in one call for each guest.
       - V(statistics) needs no further call.
       - V(jobs) asks each guest that runs for its job (migration, saving) and for those on its disks.
+      - V(snapshots) asks the backend of the first disk that was made for each guest.
       - V(agent) asks the agent in each guest that runs for its addresses. One that hangs takes seconds.
     type: list
     elements: str
-    choices: [statistics, definition, agent, jobs]
+    choices: [statistics, definition, agent, jobs, snapshots]
     default: [definition]
 requirements:
   - Python 3.9 or newer on the target host
@@ -118,6 +119,10 @@ guests:
     block_jobs:
       description: Jobs on disks by their target. With O(gather=jobs).
       type: dict
+    snapshots:
+      description: The names of the snapshots that M(poolwright.virt.libvirt_guest) took. With O(gather=snapshots).
+      type: list
+      elements: str
 stats:
   description: What the reading cost. C(calls) to libvirt by name, C(logins), and C(seconds) by phase.
   returned: success

@@ -50,7 +50,7 @@ options:
     type: int
   max_delete:
     description:
-      - How many machines the run may remove or replace, as a number or a percentage of the pools' machines. A run that would go
+      - How many machines the run may remove, replace or reset, as a number or a percentage of the pools' machines. A run that would go
         beyond is refused before it touches anything.
       - Machines that were never finished do not count.
     type: str
@@ -122,6 +122,28 @@ EXAMPLES = r"""
         ready:
           timeout: 600
 
+- name: Keep two machines with a file system and swap on disks of their own, that go back to their clean state once they are used up
+  poolwright.virt.vm_pool:
+    provider: libvirt
+    pools:
+      - name: jobs
+        size: 2
+        image:
+          source: /var/lib/images/debian-13.qcow2
+        memory_mb: 512
+        disk:
+          backend: flat
+        disks:
+          - size_gb: 0.1
+            content:
+              ephemeral: ext4
+              label: data
+          - size_gb: 0.1
+            backend: qcow2
+            content:
+              swap: true
+        reset: snapshot
+
 - name: Look at what a larger pool would take, without doing it
   poolwright.virt.vm_pool:
     provider: dummy
@@ -171,7 +193,7 @@ actions:
     - {action: create, name: ci-1, pool: ci, reason: the slot is empty, wave: 1}
   contains:
     action:
-      description: V(create), V(destroy), V(replace), V(start), or V(wait) for a machine that an earlier run left booting.
+      description: V(create), V(destroy), V(replace), V(reset), V(start), or V(wait) for a machine that an earlier run left booting.
       type: str
       returned: always
     pool:
@@ -213,6 +235,7 @@ pools:
       created: [ci-1]
       destroyed: []
       replaced: []
+      reset: []
       started: []
       finished: []
       failed: []

@@ -60,6 +60,7 @@ options:
       checksum:
         description:
           - C(sha256:HEX) or C(sha512:HEX) of the file.
+          - On a KVM host also the URL or absolute path of a file with checksums, as C(sha256sum) writes it.
         type: str
       format:
         description:
@@ -226,7 +227,7 @@ options:
         type: str
   disk:
     description:
-      - The root disk.
+      - The root disk. With O(provider=vsphere), only O(disk.size_gb) is used.
     type: dict
     suboptions:
       size_gb:
@@ -235,28 +236,74 @@ options:
         type: float
       backend:
         description:
-          - V(qcow2) makes an overlay on the cached image. V(flat) makes a raw copy of it. Used with O(provider=libvirt), where V(qcow2) is
-            the default.
+          - V(qcow2) makes an overlay on the cached image. V(flat) makes a raw copy of it. V(lvm) and V(rbd) make volumes and Ceph images.
+            V(ploop) makes a copy in the format of Virtuozzo.
+          - Used with O(provider=libvirt), like the options after it. The default is V(qcow2).
         type: str
-        choices: [qcow2, flat]
+        choices: [flat, lvm, ploop, qcow2, rbd]
       location:
         description:
-          - The directory for the disk. The default is below O(location). Used with O(provider=libvirt).
+          - The directory for V(flat), V(qcow2) and V(ploop), by default one of the machine's own below O(location).
+          - The volume group or C(group/thin-pool) for V(lvm), the pool for V(rbd). Required for these.
         type: path
+      full:
+        description:
+          - Copy the image in place of standing on it.
+        type: bool
+        default: false
+      preallocation:
+        description:
+          - What is allocated when the disk is made. For V(flat) and V(qcow2).
+        type: str
+        choices: ['off', metadata, falloc, full]
+      cluster_size:
+        description:
+          - Bytes of a cluster, a power of two. For V(qcow2) and V(ploop).
+        type: int
+      extended_l2:
+        description:
+          - Subclusters for V(qcow2), so that small writes to an overlay copy less of its base.
+        type: bool
+      compressed:
+        description:
+          - Store a full copy compressed. For V(qcow2).
+        type: bool
+      clear:
+        description:
+          - What happens to the blocks of a removed volume. For V(lvm).
+        type: str
+        choices: [none, zero, discard]
+      conf:
+        description:
+          - The Ceph cluster's configuration. For V(rbd), like the options after it.
+        type: path
+      user:
+        description:
+          - The Ceph user without C(client.).
+        type: str
+      keyring:
+        description:
+          - The file with that user's key.
+        type: path
+      secret:
+        description:
+          - UUID of the libvirt secret that holds that user's key.
+        type: str
   disks:
     description:
-      - Blank disks beside the root disk, in order. Further ones are added and larger ones grown in place. Used with O(provider=vsphere).
+      - Disks beside the root disk, in order.
+      - With O(provider=vsphere) they are blank. Further ones are added and larger ones grown in place.
+      - With O(provider=libvirt) a change takes another machine, see O(recreate).
     type: list
     elements: dict
     suboptions:
       size_gb:
         description:
-          - The size in GiB.
+          - The size in GiB. The default is that of O(disks[].image), or what a C(directory) takes. Required for all others.
         type: float
-        required: true
       datastore:
         description:
-          - The datastore of a new disk. The default is with the machine.
+          - The datastore of a new disk. The default is with the machine. Used with O(provider=vsphere), like the two options after it.
         type: str
       thin:
         description:
@@ -268,6 +315,91 @@ options:
           - Whether what is written to a new disk is gone once the machine is off.
         type: bool
         default: false
+      content:
+        description:
+          - What is on the disk. The default is V(blank), nothing. Used with O(provider=libvirt), like the options after it.
+          - "C({ephemeral: ext4}) for an empty file system: C(ext2), C(ext3), C(ext4), C(vfat) or C(xfs). C({swap: true}) for a swap space."
+          - "C({directory: /path, as: iso9660}) for a copy of a tree on the host as an ISO image, or as C(ext2), C(ext3) or C(ext4)."
+          - Each takes C(label) as well, by which the guest finds it.
+        type: raw
+      image:
+        description:
+          - The image that the disk is made from. Mutually exclusive with O(disks[].content).
+        type: dict
+        suboptions:
+          source:
+            description:
+              - An C(http), C(https) or C(file) URL, or an absolute path where the module runs.
+            type: str
+            required: true
+          checksum:
+            description:
+              - C(sha256:HEX) or C(sha512:HEX) of the file, or URL or path of a file with checksums, such as C(SHA256SUMS).
+            type: str
+          format:
+            description:
+              - What the file is. All but V(qcow2) and V(raw) are converted to qcow2 once, in the cache.
+            type: str
+            choices: [qcow2, raw, vmdk, vhdx, vdi]
+            default: qcow2
+          compression:
+            description:
+              - How the file is compressed. The default goes by the end of its name.
+            type: str
+            choices: [none, gzip, xz, zstd]
+      backend:
+        description:
+          - The default is that of the root disk. See O(disk.backend).
+        type: str
+        choices: [flat, lvm, ploop, qcow2, rbd]
+      location:
+        description:
+          - See O(disk.location). On the backend of the root disk the default is where that is, and the options from O(disks[].clear) on are
+            its too.
+        type: path
+      full:
+        description:
+          - Copy the image in place of standing on it.
+        type: bool
+        default: false
+      preallocation:
+        description:
+          - What is allocated when the disk is made. For V(flat) and V(qcow2).
+        type: str
+        choices: ['off', metadata, falloc, full]
+      cluster_size:
+        description:
+          - Bytes of a cluster, a power of two. For V(qcow2) and V(ploop).
+        type: int
+      extended_l2:
+        description:
+          - Subclusters for V(qcow2), so that small writes to an overlay copy less of its base.
+        type: bool
+      compressed:
+        description:
+          - Store a full copy compressed. For V(qcow2).
+        type: bool
+      clear:
+        description:
+          - What happens to the blocks of a removed volume. For V(lvm).
+        type: str
+        choices: [none, zero, discard]
+      conf:
+        description:
+          - The Ceph cluster's configuration. For V(rbd), like the options after it.
+        type: path
+      user:
+        description:
+          - The Ceph user without C(client.).
+        type: str
+      keyring:
+        description:
+          - The file with that user's key.
+        type: path
+      secret:
+        description:
+          - UUID of the libvirt secret that holds that user's key.
+        type: str
   config_drive:
     description:
       - cloud-init's data, given to the machine on a CD-ROM (NoCloud). Mutually exclusive with O(cloud_init).
@@ -568,7 +700,7 @@ from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
 
-from ansible_collections.poolwright.virt.plugins.module_utils.argspec import provider_options, required_by_provider
+from ansible_collections.poolwright.virt.plugins.module_utils.argspec import further_disk_options, provider_options, required_by_provider, root_disk_options
 from ansible_collections.poolwright.virt.plugins.module_utils.runner import run_module
 from ansible_collections.poolwright.virt.plugins.module_utils.spawn.request import spawn_with
 
@@ -608,15 +740,12 @@ def spawn_options() -> dict[str, Any]:
                 "mac": {"type": "str"},
             },
         },
-        "disk": {
-            "type": "dict",
-            "options": {"size_gb": {"type": "float"}, "backend": {"type": "str", "choices": ["qcow2", "flat"]}, "location": {"type": "path"}},
-        },
+        "disk": {"type": "dict", "options": root_disk_options()},
         "disks": {
             "type": "list",
             "elements": "dict",
             "options": {
-                "size_gb": {"type": "float", "required": True},
+                **further_disk_options(),
                 "datastore": {"type": "str"},
                 "thin": {"type": "bool", "default": True},
                 "ephemeral": {"type": "bool", "default": False},

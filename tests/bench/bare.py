@@ -19,14 +19,14 @@ from ansible_collections.poolwright.virt.plugins.module_utils.images.source impo
 from ansible_collections.poolwright.virt.plugins.module_utils.libvirt.domain_xml import build_domain
 from ansible_collections.poolwright.virt.plugins.module_utils.libvirt.host import Host
 from ansible_collections.poolwright.virt.plugins.module_utils.libvirt.kvm_probe import kvm_works
+from ansible_collections.poolwright.virt.plugins.module_utils.libvirt.layout import Layout
 from ansible_collections.poolwright.virt.plugins.module_utils.libvirt.virt_type import choose_platform
 from ansible_collections.poolwright.virt.plugins.module_utils.pool.spec_parse import parse_pools
 from ansible_collections.poolwright.virt.plugins.module_utils.providers.libvirt_machines.create import Site, plan_machine
-from ansible_collections.poolwright.virt.plugins.module_utils.providers.libvirt_machines.layout import Layout
 from ansible_collections.poolwright.virt.plugins.module_utils.providers.marks import Mark, new_machine_id
 from ansible_collections.poolwright.virt.plugins.module_utils.stats import Stats
+from ansible_collections.poolwright.virt.tests.bench.packed import play
 from ansible_collections.poolwright.virt.tests.bench.places import TINY
-from ansible_collections.poolwright.virt.tests.bench.pool_module import play
 from ansible_collections.poolwright.virt.tests.bench.stage import URI, Stage
 
 
@@ -51,13 +51,13 @@ def machines_like(stage: Stage, pool: dict[str, Any]) -> list[BareMachine]:
     host = Host(URI, clock, Stats(clock))
     image = ImageCache(str(folder / "images"), clock).ensure(ImageSource(str(TINY)), Deadline.after(clock, 60))
     platform, _warning = choose_platform(host, "auto", kvm_works)
-    site = Site(Layout(str(folder)), platform, host.capabilities().uuid, image)
+    site = Site(Layout(str(folder)), platform, host.capabilities().uuid, (image,))
     host.close()
     machines = []
     for slot in range(1, spec.size + 1):
         name, disk = spec.vm_name(slot), folder / f"{spec.vm_name(slot)}.qcow2"
         mark = Mark(spec.name, slot, new_machine_id(spec.name), "", "", 0.0)
-        domain = plan_machine(spec.template, name, mark, site, lambda _network, _mac: 0).domain
+        domain = plan_machine(spec.template, name, mark, site, lambda _network, _mac: 0, Deadline.after(clock, 60)).domain
         root = replace(domain.disks[0], source=str(disk))
         element = build_domain(replace(domain, disks=(root,), metadata=()))
         path = folder / f"{name}.xml"

@@ -14,8 +14,8 @@ from pathlib import Path
 
 from ansible_collections.poolwright.virt.tests.bench.children import Ended
 from ansible_collections.poolwright.virt.tests.bench.figures import must
+from ansible_collections.poolwright.virt.tests.bench.packed import nothing, playbook
 from ansible_collections.poolwright.virt.tests.bench.places import ROOT
-from ansible_collections.poolwright.virt.tests.bench.pool_module import nothing, playbook
 from ansible_collections.poolwright.virt.tests.bench.ways import timed
 
 NOTHING = "nothing but a ping, `ansible-playbook` of the peer's environment"

@@ -24,6 +24,7 @@ from ansible_collections.poolwright.virt.tests.bench import (
     document,
     dummy,
     fill,
+    guests,
     image_fetch,
     machine_disk,
     upload,
@@ -37,6 +38,7 @@ from ansible_collections.poolwright.virt.tests.bench.places import BENCH, RESULT
 MEASUREMENTS: dict[str, Callable[[bool], Measured]] = {
     "fill": fill.measure,
     "converged": converged.measure,
+    "guests": guests.measure,
     "dummy": dummy.measure,
     "cached-image": cached_image.measure,
     "image-fetch": image_fetch.measure,

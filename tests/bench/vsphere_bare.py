@@ -11,7 +11,7 @@ import shlex
 from collections.abc import Sequence
 from pathlib import Path
 
-from ansible_collections.poolwright.virt.tests.bench.pool_module import play
+from ansible_collections.poolwright.virt.tests.bench.packed import play
 from ansible_collections.poolwright.virt.tests.bench.vcenter_stage import CLUSTER, DATACENTER, DATASTORE, FOLDER, SNAPSHOT, TEMPLATE, VCenterStage
 
 

@@ -11,7 +11,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from ansible_collections.poolwright.virt.tests.bench.pool_module import PoolModule, nothing, playbook
+from ansible_collections.poolwright.virt.tests.bench.packed import nothing, playbook
+from ansible_collections.poolwright.virt.tests.bench.pool_module import PoolModule
 
 INSIDE, PROCESS, PLAYBOOK = "`vm_pool`, inside the module", "`vm_pool`, the module's process", "`vm_pool`, `ansible-playbook`"
 NOTHING = "nothing but a ping, `ansible-playbook`"

@@ -20,6 +20,7 @@ LABS = {
     "dummy": ("dummy", "DummyLab"),
     "libvirt_test": ("libvirt_test", "LibvirtTestLab"),
     "libvirt_qemu": ("libvirt_qemu", "LibvirtQemuLab"),
+    "libvirt_pair": ("libvirt_pair", "LibvirtPairLab"),
     "vsphere": ("vsphere", "VsphereLab"),
 }
 # Labs are no tests, whatever their files are called.

@@ -4,39 +4,61 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 
 # kvm-pair.sh up|down|status DIR: two KVM hosts on one machine, joined by a bridge, between which guests can migrate.
-# kvm-pair.sh on 1|2 DIR COMMAND...: run something on one of them, as it sees its files and its network.
+# kvm-pair.sh on 1|2|net DIR COMMAND...: run something on one of them, as it sees its files and its network, or beside them on their network.
+# kvm-pair.sh cut|join|kill 1|2 DIR: take a host's cable out, or put it back; or kill its libvirtd, which `up` starts again.
 #
-# Each is a libvirtd of its own in network, UTS and mount namespaces of its own, and is reached at qemu+tcp://10.77.0.N/system from both.
+# Each is a libvirtd of its own in network, UTS and mount namespaces of its own, and is reached at qemu+tcp://10.77.0.N/system from both and
+# from their network, and at qemu:///system on it. Guests are on that network too, as libvirt's network `default` or the bridge `br0` of
+# either host: they get their addresses there, 10.77.0.100 and up, and keep them when they move.
 # DIR/shared is the same directory on both; DIR/local is each one's own. /var/lib/libvirt, /etc/libvirt, /run/libvirt and the logs are too.
+# All names and addresses are inside the namespaces, whose own names follow from DIR: any number of pairs can be up at once.
 
 # shellcheck source=tests/setup/common.sh
 . "$(dirname "$0")/../setup/common.sh"
 
-usage() { die "usage: $0 up|down|status DIR, or $0 on 1|2 DIR COMMAND..."; }
+usage() { die "usage: $0 up|down|status DIR, or $0 on 1|2|net DIR COMMAND..., or $0 cut|join|kill 1|2 DIR"; }
 
-bridge=pw-pair
 address() { printf '10.77.0.%s' "$1"; }
-space() { printf 'pw-kvm%s' "$1"; }
+space() { printf '%s-%s' "${pair}" "$1"; }
 uri() { printf 'qemu+tcp://%s/system' "$(address "$1")"; }
 
 daemon() { # daemon N: the number of its process, if that runs
     pgrep --exact --pidfile "${dir}/$1/libvirtd.pid" libvirtd 2>/dev/null
 }
 
-answers() { ip netns exec "$(space "$1")" virsh --quiet --connect "$(uri "$1")" uri >/dev/null 2>&1; }
+answers() { ip netns exec "$(space net)" virsh --quiet --connect "$(uri "$1")" uri >/dev/null 2>&1; }
 
-wire() { # wire N: a network namespace with one card on the bridge
-    ip netns add "$(space "$1")"
-    ip link add "${bridge}-$1" type veth peer name eth0 netns "$(space "$1")"
-    ip link set "${bridge}-$1" master "${bridge}" up
-    ip -n "$(space "$1")" address add "$(address "$1")/24" dev eth0
-    ip -n "$(space "$1")" link set eth0 up
-    ip -n "$(space "$1")" link set lo up
+network() { # the switch with a DHCP server, in a namespace of its own
+    local net
+    net="$(space net)"
+    [ -e "/run/netns/${net}" ] || ip netns add "${net}"
+    if ! ip -n "${net}" link show lan >/dev/null 2>&1; then
+        ip -n "${net}" link set lo up
+        ip -n "${net}" link add lan type bridge forward_delay 0
+        ip -n "${net}" address add "$(address 254)/24" dev lan
+        ip -n "${net}" link set lan up
+    fi
+    pgrep --pidfile "${dir}/dnsmasq.pid" dnsmasq >/dev/null 2>&1 || ip netns exec "${net}" dnsmasq --conf-file=/dev/null --port=0 --interface=lan \
+        --bind-interfaces --dhcp-range=10.77.0.100,10.77.0.199,255.255.255.0,1h --dhcp-no-override --no-ping --user=root --pid-file="${dir}/dnsmasq.pid" \
+        --dhcp-leasefile="${dir}/leases" --log-facility="${dir}/dnsmasq.log"
+}
+
+wire() { # wire N: a network namespace with a bridge that its one card is on
+    local own net
+    own="$(space "$1")" net="$(space net)"
+    ip netns add "${own}"
+    ip link add "kvm$1" netns "${net}" type veth peer name eth0 netns "${own}"
+    ip -n "${net}" link set "kvm$1" master lan up
+    ip -n "${own}" link add br0 type bridge forward_delay 0
+    ip -n "${own}" link set eth0 master br0 up
+    ip -n "${own}" address add "$(address "$1")/24" dev br0
+    ip -n "${own}" link set br0 up
+    ip -n "${own}" link set lo up
 }
 
 configure() { # configure N: the directories that lie over the system's on this host
     local own="${dir}/$1"
-    mkdir -p "${own}"/{run,lib,etc/qemu,log,cache,local} "${dir}/shared" "${dir}/local"
+    mkdir -p "${own}"/{run,lib,etc/qemu/networks/autostart,log,cache,local} "${dir}/shared" "${dir}/local"
     # The same hosts have the same numbers in each run, and no two the same: libvirt refuses to migrate to itself.
     cat >"${own}/etc/libvirtd.conf" <<CONF
 listen_tls = 0
@@ -52,6 +74,15 @@ security_driver = "none"
 namespaces = []
 stdio_handler = "file"
 CONF
+    cat >"${own}/etc/qemu/networks/default.xml" <<'XML'
+<network>
+  <name>default</name>
+  <uuid>7e1f0000-0000-4000-8000-0000000000de</uuid>
+  <forward mode='bridge'/>
+  <bridge name='br0'/>
+</network>
+XML
+    ln -sf ../default.xml "${own}/etc/qemu/networks/autostart/default.xml"
     printf '127.0.0.1 localhost\n%s kvm1\n%s kvm2\n' "$(address 1)" "$(address 2)" >"${own}/hosts"
 }
 
@@ -70,16 +101,15 @@ start() { # start N
         mount --bind "${own}/local" "${dir}/local"
         mount --bind "${own}/hosts" /etc/hosts
         exec libvirtd --listen --pid-file "${own}/libvirtd.pid"
-    ' - "${own}" "${dir}" "$1" </dev/null >"${own}/libvirtd.out" 2>&1 &
+    ' - "${own}" "${dir}" "$1" </dev/null >>"${own}/libvirtd.out" 2>&1 &
 }
 
 up() {
     local number
-    "${SETUP}/packages.sh" iproute2 procps util-linux
+    "${SETUP}/packages.sh" dnsmasq-base iproute2 procps util-linux
+    network
     for number in 1 2; do
         if [ -z "$(daemon "${number}")" ]; then
-            ip link show "${bridge}" >/dev/null 2>&1 || ip link add "${bridge}" type bridge
-            ip link set "${bridge}" up
             [ -e "/run/netns/$(space "${number}")" ] || wire "${number}"
             configure "${number}"
             start "${number}"
@@ -95,20 +125,20 @@ up() {
 }
 
 down() {
-    local number pid
-    for number in 1 2; do
-        pid="$(daemon "${number}" || true)"
-        if [ -n "${pid}" ]; then
-            # Guests outlive their libvirtd; these are the lab's.
-            for domain in $(ip netns exec "$(space "${number}")" virsh --connect "$(uri "${number}")" list --name); do
-                ip netns exec "$(space "${number}")" virsh --quiet --connect "$(uri "${number}")" destroy "${domain}" >/dev/null || true
-            done
-            kill "${pid}" 2>/dev/null || true
-            timeout 30 bash -c "while [ -e '${dir}/${number}/libvirtd.pid' ]; do sleep 0.1; done" || kill -KILL "${pid}" 2>/dev/null || true
-        fi
-        ip netns delete "$(space "${number}")" 2>/dev/null || true
+    local number name pids
+    for number in 1 2 net; do
+        name="$(space "${number}")"
+        [ -e "/run/netns/${name}" ] || continue
+        # All that runs there is the lab's: libvirtd, guests that outlived theirs, dnsmasq.
+        for _time in {1..50}; do
+            pids="$(ip netns pids "${name}")"
+            [ -n "${pids}" ] || break
+            # shellcheck disable=SC2086
+            kill -KILL ${pids} 2>/dev/null || true
+            sleep 0.1
+        done
+        ip netns delete "${name}"
     done
-    ip link delete "${bridge}" 2>/dev/null || true
     rm -rf "${dir}"
 }
 
@@ -120,8 +150,18 @@ status() {
 on() { # on N COMMAND...
     local number="$1" pid
     shift
+    [ "${number}" != net ] || exec ip netns exec "$(space net)" "$@"
     pid="$(daemon "${number}")" || die "host ${number} does not run"
     exec nsenter --target "${pid}" --mount --uts --net -- "$@"
+}
+
+cut() { ip -n "$(space net)" link set "kvm$1" down; }
+join() { ip -n "$(space net)" link set "kvm$1" up; }
+killed() { kill -KILL "$(daemon "$1")"; }
+
+place() { # place DIR: sets the directory, and the name that all namespaces begin with
+    dir="$(realpath "$1")"
+    pair="pw-$(printf '%s' "${dir}" | sha1sum | head -c 8)"
 }
 
 [ "$(id -u)" -eq 0 ] || die "the lab needs root"
@@ -129,13 +169,18 @@ case "${1:-}" in
     up | down | status)
         [ "$#" -eq 2 ] || usage
         mkdir -p "$2"
-        dir="$(realpath "$2")"
+        place "$2"
         "$1"
         ;;
     on)
         [ "$#" -ge 4 ] || usage
-        dir="$(realpath "$3")"
+        place "$3"
         on "$2" "${@:4}"
+        ;;
+    cut | join | kill)
+        [ "$#" -eq 3 ] || usage
+        place "$3"
+        case "$1" in kill) killed "$2" ;; *) "$1" "$2" ;; esac
         ;;
     *) usage ;;
 esac

@@ -8,7 +8,7 @@
 # Makes a bootable qcow2 out of Debian's own packages: the cloud kernel and busybox, nothing else. The guest
 #   * reads meta-data from a NoCloud seed (any block device labelled cidata) and takes local-hostname from it,
 #   * asks for an address by DHCP on eth0 under that name,
-#   * answers on TCP 22 with "SSH-2.0-tiny_<hostname>",
+#   * answers on TCP 22 with "SSH-2.0-tiny_<hostname>", and on TCP 23 with the kernel's boot id and its uptime in seconds,
 #   * powers off when the ACPI power button is pressed.
 # Nothing is mounted here, so no privilege is needed.
 set -euo pipefail
@@ -76,6 +76,10 @@ ip link set lo up
 ip link set eth0 up
 # Waiting before the address is there: a connection to a leased address is then never refused.
 nc -ll -p 22 -e /etc/banner &
+
+printf '#!/bin/sh\ncat /proc/sys/kernel/random/boot_id\ncut -d" " -f1 /proc/uptime\n' > /etc/alive
+chmod +x /etc/alive
+nc -ll -p 23 -e /etc/alive &
 
 cat > /etc/dhcp <<'DHCP'
 #!/bin/sh

@@ -8,7 +8,7 @@
 # shellcheck source=tests/setup/common.sh
 . "$(dirname "$0")/common.sh"
 
-"${SETUP}/packages.sh" qemu-utils strace xorriso zstd
+"${SETUP}/packages.sh" dosfstools e2fsprogs qemu-utils strace xfsprogs xorriso zstd
 "${SETUP}/collection.sh" link >/dev/null
 cd "${ROOT}"
 "${SETUP}/python.sh" list | sed -n '1p;1!{$p}' | while read -r version python; do

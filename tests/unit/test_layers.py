@@ -19,12 +19,15 @@ OWN = "ansible_collections.poolwright.virt."
 # From the ground up. A layer may use those below it and itself; layers of one height do not know each other.
 HEIGHTS = [
     {"base"},  # the single files of module_utils: errors, clock, process, ...
-    {"images"},
+    {"images", "placement"},
     {"imagebackend"},
+    {"storage"},
     {"dummy", "libvirt", "vsphere"},
+    {"guests"},
+    {"migration"},
     {"providers"},
     {"pool"},
-    {"guests", "spawn"},
+    {"spawn"},
     {"front"},  # single files that only modules use
     {"modules", "inventory", "action", "filter", "lookup"},
 ]

@@ -19,7 +19,7 @@ from dataclasses import dataclass
 FOREVER = 2**53
 
 # The operations of the contract that reach the hypervisor.
-OPERATIONS = ("list", "get", "ready", "check", "create", "start", "mark", "destroy", "migrate", "disk", "snapshot", "revert")
+OPERATIONS = ("list", "get", "ready", "check", "create", "start", "stop", "mark", "destroy", "migrate", "disk", "snapshot", "revert")
 READS = frozenset({"list", "get", "ready", "check"})
 ANY = ""
 

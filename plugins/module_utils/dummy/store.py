@@ -205,9 +205,11 @@ class Store:
         with self._file.change() as db:
             seen = _one(db, name)
             kept = db.execute("SELECT disks FROM snapshots WHERE machine = ? AND name = ?", (name, snapshot)).fetchone()
-            if seen is None or kept is None:
+            if seen is None:
                 return False
             guard(seen.row)
+            if kept is None:
+                return False
             db.execute("DELETE FROM disks WHERE machine = ?", (name,))
             db.executemany("INSERT INTO disks VALUES (?, ?, ?)", [(name, disk, size) for disk, size in json.loads(kept[0]).items()])
             return True

@@ -9,7 +9,11 @@ from __future__ import annotations
 import os
 import xml.etree.ElementTree as ET
 
-from ansible_collections.poolwright.virt.plugins.module_utils.errors import InvalidSpec, NotFound, telling_where
+from ansible_collections.poolwright.virt.plugins.module_utils.errors import InvalidSpec, NotFound, NotOurs, telling_where
+from ansible_collections.poolwright.virt.plugins.module_utils.guests import edit_disks, record
+from ansible_collections.poolwright.virt.plugins.module_utils.guests.look import Seen
+from ansible_collections.poolwright.virt.plugins.module_utils.guests.options import Scene
+from ansible_collections.poolwright.virt.plugins.module_utils.guests.storage import StoragePlan
 from ansible_collections.poolwright.virt.plugins.module_utils.guests.wish import Wish
 from ansible_collections.poolwright.virt.plugins.module_utils.libvirt.host import Host
 
@@ -60,14 +64,34 @@ def _firmware(wish: Wish, domain: ET.Element) -> list[str]:
 
 
 def _check_networks(host: Host, wish: Wish) -> None:
-    cards = wish.networks or ()
-    known = host.networks() if any(card.network for card in cards) else {}
-    for number, card in enumerate(cards):
+    for number, card in enumerate(wish.networks or ()):
         with telling_where(f"networks[{number}]"):
-            if card.network and card.network not in known:
-                there = ", ".join(sorted(known)) or "none"
+            if card.network and not host.has_network(card.network):
+                there = ", ".join(sorted(host.networks())) or "none"
                 raise NotFound(f"the host has no network {card.network!r}", obj=wish.name, phase="check", hint=f"its networks are: {there}")
             device = card.bridge or card.direct
             if device and not os.path.exists(os.path.join(_NET_CLASS, device)):
                 there = ", ".join(sorted(os.listdir(_NET_CLASS)))
                 raise NotFound(f"the host has no {'bridge' if card.bridge else 'device'} {device!r}", obj=wish.name, phase="check", hint=f"it has: {there}")
+
+
+def refuse_pools(seen: Seen, name: str) -> None:
+    pool = "" if seen.definition is None else record.pool_of(seen.definition)
+    if pool:
+        raise NotOurs(
+            f"it is a machine of the pool {pool}", obj=name, phase="check", hint="pools look after their machines themselves: use vm_pool or vm_spawn"
+        )
+
+
+def refuse_growth(storage: StoragePlan, scene: Scene, seen: Seen) -> None:
+    """Of disks that cannot grow as the guest is now."""
+    used = set() if seen.current is None else {edit_disks.source_of(one) for one in edit_disks.disk_elements(seen.current, "disk", "lun")}
+    for growth in storage.growth:
+        place = growth.own.place()
+        info = place.libvirt_info()
+        if (info.type, info.source) in used and not place.grows_in_use:
+            raise InvalidSpec([f"{growth.own.record.path}: a disk on {place.backend} grows only while the guest is off; shut it off first, or leave its size"])
+        # An overlay has a size of its own, and what it stands on must not change.
+        overlay = next((one.source for label, one in scene.disks.items() if label == growth.own.name and one.source != info.source), "")
+        if overlay:
+            raise InvalidSpec([f"{growth.own.record.path}: the disk cannot grow below its snapshot {overlay}; commit or remove that first"])

@@ -85,6 +85,11 @@ def _edit_source(element: ET.Element, info: DiskInfo) -> None:
         driver = tree.ensure(element, "driver")
         if driver.get("type", "raw") != info.format:
             driver.set("type", info.format)
+        if info.type == "network" and _way_of(element) != (info.hosts, info.secret):
+            tree.drop(element, "auth")
+            source = tree.ensure(element, "source")
+            tree.drop(source, "host", "auth")
+            _put_way(source, info)
         return
     element.set("type", info.type)
     driver = tree.ensure(element, "driver")
@@ -94,13 +99,27 @@ def _edit_source(element: ET.Element, info: DiskInfo) -> None:
     source.clear()
     if info.type == "network":
         tree.set_attributes(source, protocol=info.protocol, name=info.source)
-        for host, port in info.hosts:
-            tree.child(source, "host", name=host, port=str(port))
-        if info.secret is not None:
-            auth = tree.child(source, "auth", username=info.secret[0])
-            tree.child(auth, "secret", type="ceph", uuid=info.secret[1])
+        _put_way(source, info)
     else:
         source.set(_SOURCE_KEYS[info.type], info.source)
+
+
+def _way_of(element: ET.Element) -> tuple[tuple[tuple[str, int], ...], tuple[str, str] | None]:
+    """By which servers a network disk is reached, and as whom with which secret."""
+    servers = element.findall("source/host")
+    auth = element.find("source/auth")
+    auth = element.find("auth") if auth is None else auth
+    secret = None if auth is None else auth.find("secret")
+    hosts = tuple((one.get("name", ""), int(one.get("port") or 0)) for one in servers)
+    return hosts, None if auth is None or secret is None else (auth.get("username", ""), secret.get("uuid", ""))
+
+
+def _put_way(source: ET.Element, info: DiskInfo) -> None:
+    for host, port in info.hosts:
+        tree.child(source, "host", name=host, port=str(port))
+    if info.secret is not None:
+        auth = tree.child(source, "auth", username=info.secret[0])
+        tree.child(auth, "secret", type="ceph", uuid=info.secret[1])
 
 
 def _edit_target(domain: ET.Element, element: ET.Element, bus: str | None, name: str | None) -> None:

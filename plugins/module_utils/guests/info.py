@@ -14,16 +14,19 @@ import re
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-from ansible_collections.poolwright.virt.plugins.module_utils.clock import Clock
+from ansible_collections.poolwright.virt.plugins.module_utils.clock import Clock, Deadline
 from ansible_collections.poolwright.virt.plugins.module_utils.errors import InvalidSpec, NotFound
 from ansible_collections.poolwright.virt.plugins.module_utils.guests import power, record, tree
 from ansible_collections.poolwright.virt.plugins.module_utils.guests.look import AddressBook, disks_view, networks_view
+from ansible_collections.poolwright.virt.plugins.module_utils.guests.snapshots import writable_disks
 from ansible_collections.poolwright.virt.plugins.module_utils.libvirt.host import Host, SeenStatistics
 from ansible_collections.poolwright.virt.plugins.module_utils.libvirt.leases import is_reachable
+from ansible_collections.poolwright.virt.plugins.module_utils.libvirt.snapshots import GuestSnapshots
 from ansible_collections.poolwright.virt.plugins.module_utils.stats import Stats
 
 Result = dict[str, Any]
-GATHER = ("statistics", "definition", "agent", "jobs")
+GATHER = ("statistics", "definition", "agent", "jobs", "snapshots")
+_SNAPSHOTS_SECONDS = 60.0
 _BLOCK = re.compile(r"block\.(\d+)\.(.+)")
 _NET = re.compile(r"net\.(\d+)\.(.+)")
 
@@ -95,7 +98,14 @@ def _guest(one: SeenStatistics, gather: frozenset[str], book: AddressBook, persi
         targets = [str(block.get("name", "")) for block in blocks]
         result["job"] = one.guest.job() if active else {}
         result["block_jobs"] = {target: job for target in targets if active and (job := one.guest.block_job(target))}
+    if "snapshots" in gather:
+        result["snapshots"] = _snapshots(one)
     return result
+
+
+def _snapshots(one: SeenStatistics) -> list[str]:
+    disks = writable_disks(tree.parse(one.guest.definition()), one.guest.name, all_of_them=False)
+    return GuestSnapshots(one.guest, disks).list(Deadline.after(Clock(), _SNAPSHOTS_SECONDS)) if disks else []
 
 
 def _add_definition(result: Result, one: SeenStatistics, active: bool, book: AddressBook) -> None:

@@ -16,14 +16,12 @@ from ansible_collections.poolwright.virt.plugins.module_utils.errors import Inva
 from ansible_collections.poolwright.virt.plugins.module_utils.guests import wish as wishes
 from ansible_collections.poolwright.virt.plugins.module_utils.guests.spec import guest_options
 from ansible_collections.poolwright.virt.plugins.module_utils.guests.wish import BUS_PREFIXES, State, Wish
-from ansible_collections.poolwright.virt.plugins.module_utils.imagebackend.base import whole_sectors
-from ansible_collections.poolwright.virt.plugins.module_utils.imagebackend.registry import disk_image
-from ansible_collections.poolwright.virt.plugins.module_utils.images.source import ImageSource
+from ansible_collections.poolwright.virt.plugins.module_utils.imagebackend.base import snapshot_name
+from ansible_collections.poolwright.virt.plugins.module_utils.storage.params import PLACE, parse_disk
 
 Params = Mapping[str, Any]
 Problem = Callable[[str, str], None]
 
-_GIB = 1024**3
 _MAC = re.compile(r"[0-9a-f]{2}(:[0-9a-f]{2}){5}")
 _TARGET = re.compile(r"(vd|sd|hd)[a-z]{1,2}")
 _PCI = re.compile(r"[0-9a-f]{4}:[0-9a-f]{2}:[0-9a-f]{2}\.[0-7]")
@@ -115,6 +113,7 @@ def _described(params: Params, name: str, state: State, problem: Problem) -> Wis
         rng=_group(wishes.Rng, params.get("rng")),
         watchdog=_group(wishes.Watchdog, params.get("watchdog")),
         hostdevs=_each(params.get("hostdevs"), lambda number, raw: _hostdev(f"hostdevs[{number}]", raw, problem)),
+        snapshot=_snapshot(params.get("snapshot"), problem),
     )
     _check_together(wish, problem)
     _check_devices(wish, problem)
@@ -210,50 +209,17 @@ def _timer(raw: Params) -> dict[str, str]:
 
 
 def _disk(where: str, raw: Params, problem: Problem) -> wishes.Disk:
-    on_backend = [key for key in ("backend", "location", "name") if raw.get(key)]
-    image, size, path = raw.get("image"), raw.get("size_gb"), str(raw.get("path") or "")
-    if path and (on_backend or image or size or raw.get("content")):
+    path, on_backend = str(raw.get("path") or ""), any(raw.get(key) for key in PLACE)
+    if path and (on_backend or any(raw.get(key) for key in ("image", "content", "size_gb"))):
         problem(where, "has a path, so it is there already; leave out backend, location, name, image, content and size_gb")
     if path and not path.startswith("/"):
         problem(f"{where}.path", f"{path!r} is no absolute path")
     if path and not raw.get("format"):
         problem(f"{where}.format", "is missing: what is on a disk is never guessed; give raw or qcow2")
-    if not path and len(on_backend) != 3:
-        missing = [key for key in ("backend", "location", "name") if key not in on_backend]
-        problem(where, f"lacks {', '.join(missing)}; give these, or the path of a disk that is there")
-    elif not path:
-        try:
-            disk_image(str(raw["backend"]), str(raw["location"]), str(raw["name"]))
-        except InvalidSpec as exc:
-            for fault in exc.problems:
-                problem(where, fault)
-    if raw.get("content") and image:
-        problem(f"{where}.content", "give either image or content")
-    if raw.get("content") and size is None:
-        problem(f"{where}.size_gb", "is missing: a blank disk has no size of its own")
-    if size is not None and not 0 < size <= 64 * 1024:
-        problem(f"{where}.size_gb", f"{size:g} is not above 0 and at most {64 * 1024}")
-        size = None
-    source = None
-    if image:
-        source = ImageSource(str(image["source"]), image.get("checksum"), str(image.get("format") or "qcow2"))
-        for fault in source.problems(f"{where}.image"):
-            problems_key, _colon, what = fault.partition(": ")
-            problem(problems_key, what)
     _check_target(where, raw, "virtio", problem)
     keys = ("target", "bus", "cache", "io", "discard", "detect_zeroes", "boot_order", "readonly", "shareable", "serial")
-    return wishes.Disk(
-        backend=str(raw.get("backend") or ""),
-        location=str(raw.get("location") or ""),
-        name=str(raw.get("name") or ""),
-        path=path,
-        format=str(raw.get("format") or ""),
-        image=source,
-        size=None if size is None else whole_sectors(int(size * _GIB)),
-        full=bool(raw.get("full")),
-        blank=bool(raw.get("content")),
-        **{key: raw.get(key) for key in keys},
-    )
+    on = None if path else parse_disk(where, raw, problem)
+    return wishes.Disk(on, path, str(raw.get("format") or ""), **{key: raw.get(key) for key in keys})
 
 
 def _check_target(where: str, raw: Params, bus: str, problem: Problem) -> None:
@@ -325,6 +291,18 @@ def _hostdev(where: str, raw: Params, problem: Problem) -> wishes.HostDevice:
     if not (_PCI if raw["type"] == "pci" else _USB).fullmatch(address):
         problem(f"{where}.address", f"{raw['address']!r} is not {'0000:01:00.0' if raw['type'] == 'pci' else 'vendor:product, such as 046d:c52b'}")
     return wishes.HostDevice(str(raw["type"]), address)
+
+
+def _snapshot(raw: Params | None, problem: Problem) -> wishes.SnapshotWish | None:
+    if raw is None:
+        return None
+    try:
+        name = snapshot_name(str(raw["name"]))
+    except InvalidSpec as exc:
+        name = ""
+        for fault in exc.problems:
+            problem("snapshot.name", fault)
+    return wishes.SnapshotWish(name, wishes.SnapshotState(raw.get("state") or "present"))
 
 
 def _check_together(wish: Wish, problem: Problem) -> None:

@@ -21,16 +21,6 @@ _LOOK_SECONDS = 0.2
 # A guest that is still booting does not notice its button.
 _PRESS_SECONDS = 5.0
 
-_NAMES = {
-    DomainState.RUNNING: "running",
-    DomainState.BLOCKED: "running",
-    DomainState.SHUTDOWN: "running",
-    DomainState.PAUSED: "paused",
-    DomainState.SHUTOFF: "shutoff",
-    DomainState.CRASHED: "crashed",
-    DomainState.PMSUSPENDED: "asleep",
-}
-
 
 class Step(enum.Enum):
     START = "start"
@@ -43,7 +33,7 @@ class Step(enum.Enum):
 
 
 def name_of(state: DomainState) -> str:
-    return _NAMES.get(state, "unknown")
+    return state.word
 
 
 def steps(now: str, wanted: State) -> tuple[Step, ...]:
@@ -85,12 +75,13 @@ class Patience:
     cancel: threading.Event
 
 
-def take(guest: Guest, taken: Sequence[Step], patience: Patience) -> None:
+def take(guest: Guest, taken: Sequence[Step], patience: Patience, *, reset_nvram: bool = False) -> None:
+    """:param reset_nvram: a start is one with new variables of the firmware."""
     for step in taken:
         if step is Step.START:
-            guest.start()
+            guest.start(reset_nvram=reset_nvram)
         elif step is Step.START_PAUSED:
-            guest.start(paused=True)
+            guest.start(paused=True, reset_nvram=reset_nvram)
         elif step is Step.RESUME:
             guest.resume()
         elif step is Step.WAKE:

@@ -7,9 +7,13 @@
 ::
 
     <guest uuid="...">                     of the domain it was written for: a copy of a domain does not own its disks
-      <disk location="" name="" .../>      disks of its own, as planned; written before the first of them exists, and made="yes" when they do
+      <disk location="" name="" ...>       disks of its own, as planned; written before the first of them exists, and made="yes" when they do
+        <backing/> <options/> <origin/>    what it stands on, how it is reached, what it was made from; each where there is any
+      </disk>
       <value key="">...</value>            the user's own
       <source given="" became=""/>         of a guest from the user's XML: digests of that, and of what libvirt made of it
+      <nvram reset="yes"/>                 it was given another firmware, so its NVRAM does not fit; until its next start
+      <task kind="" snapshot="" was=""/>   what is being done to its disks together; left by a run that was killed in it
     </guest>
 """
 
@@ -22,11 +26,8 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from ansible_collections.poolwright.virt.plugins.module_utils.errors import InvalidSpec
 from ansible_collections.poolwright.virt.plugins.module_utils.guests import tree
-from ansible_collections.poolwright.virt.plugins.module_utils.imagebackend.base import Image
-from ansible_collections.poolwright.virt.plugins.module_utils.imagebackend.records import DiskRecord
-from ansible_collections.poolwright.virt.plugins.module_utils.imagebackend.registry import disk_image
+from ansible_collections.poolwright.virt.plugins.module_utils.storage.record import OwnDisk
 
 NAMESPACE = "https://poolwright.virt/xmlns/guest/1"
 PREFIX = "poolwright-guest"
@@ -36,20 +37,12 @@ ET.register_namespace(PREFIX, NAMESPACE)
 
 
 @dataclass(frozen=True)
-class OwnDisk:
-    """A disk of the guest's own: its place on its backend, and its record.
+class Task:
+    """``was``: the state that the guest was in when it began."""
 
-    ``made`` is noted once it is there: one that is not there later was lost, and is not made anew behind its owner's back.
-    """
-
-    location: str
-    name: str
-    record: DiskRecord
-    made: bool = False
-
-    def place(self) -> Image:
-        """:raises InvalidSpec: its backend is not there any more."""
-        return disk_image(self.record.backend, self.location, self.name)
+    kind: str
+    snapshot: str
+    was: str
 
 
 def _name(tag: str) -> str:
@@ -73,7 +66,7 @@ def _ours(domain: ET.Element) -> ET.Element:
     if element is None:
         element = ET.SubElement(tree.ensure(domain, "metadata"), _name("guest"))
     if element.get("uuid") != uuid:
-        for stale in [*element.findall(_name("disk")), *element.findall(_name("source"))]:
+        for stale in [one for tag in ("disk", "source", "nvram", "task") for one in element.findall(_name(tag))]:
             element.remove(stale)
         element.set("uuid", uuid)
     return element
@@ -99,15 +92,11 @@ def disks_of(domain: ET.Element) -> tuple[OwnDisk, ...]:
 
 
 def _read_disk(element: ET.Element) -> OwnDisk:
-    fields: dict[str, Any] = dict(element.attrib)
-    try:
-        location, name, made = fields.pop("location"), fields.pop("name"), fields.pop("made", "") == "yes"
-    except KeyError as exc:
-        raise InvalidSpec([f"a disk's record in the domain's metadata is damaged: {exc} is missing"]) from exc
-    backing = element.find(_name("backing"))
-    if backing is not None:
-        fields["backing"] = dict(backing.attrib)
-    return OwnDisk(location, name, DiskRecord.from_dict(fields), made)
+    return OwnDisk.from_dict(_values(element))
+
+
+def _values(element: ET.Element) -> dict[str, Any]:
+    return {**element.attrib, **{one.tag.rpartition("}")[2]: _values(one) for one in element}}
 
 
 def set_disks(domain: ET.Element, disks: Iterable[OwnDisk]) -> None:
@@ -119,13 +108,7 @@ def set_disks(domain: ET.Element, disks: Iterable[OwnDisk]) -> None:
     for stale in element.findall(_name("disk")):
         element.remove(stale)
     for disk in wanted:
-        fields = disk.record.to_dict()
-        backing = fields.pop("backing", None)
-        made = ET.SubElement(element, _name("disk"), {"location": disk.location, "name": disk.name, **_texts(fields)})
-        if disk.made:
-            made.set("made", "yes")
-        if backing is not None:
-            ET.SubElement(made, _name("backing"), _texts(backing))
+        _write(element, "disk", disk.to_dict())
     _drop_empty(domain)
 
 
@@ -161,6 +144,37 @@ def set_source(domain: ET.Element, given: str, became: str) -> None:
     tree.set_attributes(source, given=given, became=became)
 
 
+def task_of(domain: ET.Element) -> Task | None:
+    """What a run began with this domain's disks and did not end."""
+    element = find(domain)
+    task = None if element is None or element.get("uuid") != domain.findtext("uuid", "") else element.find(_name("task"))
+    return None if task is None else Task(task.get("kind", ""), task.get("snapshot", ""), task.get("was", ""))
+
+
+def set_task(domain: ET.Element, task: Task | None) -> None:
+    element = _ours(domain)
+    tree.drop(element, _name("task"))
+    if task is not None:
+        ET.SubElement(element, _name("task"), {"kind": task.kind, "snapshot": task.snapshot, "was": task.was})
+    _drop_empty(domain)
+
+
+def nvram_is_stale(domain: ET.Element) -> bool:
+    """Whether its next start is to be one with new NVRAM."""
+    element = find(domain)
+    return element is not None and element.get("uuid") == domain.findtext("uuid", "") and element.find(_name("nvram")) is not None
+
+
+def set_nvram_stale(domain: ET.Element, stale: bool) -> None:
+    if nvram_is_stale(domain) == stale:
+        return
+    element = _ours(domain)
+    tree.drop(element, _name("nvram"))
+    if stale:
+        ET.SubElement(element, _name("nvram"), {"reset": "yes"})
+    _drop_empty(domain)
+
+
 def digest(domain: ET.Element) -> str:
     """Of all but what we say about it, whatever its layout; passwords are no part of it."""
     copied = copy.deepcopy(domain)
@@ -185,5 +199,11 @@ def without_namespace(element: ET.Element) -> ET.Element:
     return copied
 
 
-def _texts(data: Mapping[str, Any]) -> dict[str, str]:
-    return {key: str(value) for key, value in data.items() if value is not None}
+def _write(parent: ET.Element, tag: str, data: Mapping[str, Any]) -> None:
+    """Plain values as an element: texts are attributes, mappings elements inside it."""
+    element = ET.SubElement(parent, _name(tag))
+    for key, value in data.items():
+        if isinstance(value, Mapping):
+            _write(element, key, value)
+        elif value is not None:
+            element.set(key, "yes" if value is True else str(value))

@@ -12,6 +12,7 @@ import socket
 import threading
 from collections.abc import Mapping, Sequence
 from contextlib import AbstractContextManager
+from dataclasses import replace
 from typing import Any
 
 from ansible_collections.poolwright.virt.plugins.module_utils.clock import Clock, Deadline
@@ -23,19 +24,21 @@ from ansible_collections.poolwright.virt.plugins.module_utils.errors import (
     MissingDependency,
     VirtError,
 )
+from ansible_collections.poolwright.virt.plugins.module_utils.guests.glance import Glance
 from ansible_collections.poolwright.virt.plugins.module_utils.guests.look import AddressBook
 from ansible_collections.poolwright.virt.plugins.module_utils.guests.params import parse_request
 from ansible_collections.poolwright.virt.plugins.module_utils.guests.run import GuestRun, Options, Result, Site
+from ansible_collections.poolwright.virt.plugins.module_utils.guests.secrets import gives_keys
 from ansible_collections.poolwright.virt.plugins.module_utils.guests.wish import Wish
 from ansible_collections.poolwright.virt.plugins.module_utils.images.cache import ImageCache
 from ansible_collections.poolwright.virt.plugins.module_utils.images.scratch import make_directories
 from ansible_collections.poolwright.virt.plugins.module_utils.images.sparse import naming_storage_errors
 from ansible_collections.poolwright.virt.plugins.module_utils.libvirt.host import Host
 from ansible_collections.poolwright.virt.plugins.module_utils.libvirt.kvm_probe import kvm_works
+from ansible_collections.poolwright.virt.plugins.module_utils.libvirt.layout import Layout, default_location
 from ansible_collections.poolwright.virt.plugins.module_utils.libvirt.session import remote_name
 from ansible_collections.poolwright.virt.plugins.module_utils.libvirt.virt_type import choose_platform
 from ansible_collections.poolwright.virt.plugins.module_utils.locks import FileLock
-from ansible_collections.poolwright.virt.plugins.module_utils.providers.libvirt_machines.layout import Layout, default_location
 from ansible_collections.poolwright.virt.plugins.module_utils.stats import Stats
 
 Params = Mapping[str, Any]
@@ -59,6 +62,7 @@ def guest_with(params: Params, check_mode: bool, cancel: threading.Event) -> Res
 
 def _several(site: Site, wishes: Sequence[Wish], opts: Options, cancel: threading.Event) -> Result:
     """One after the other; one that fails does not stop the others, unless none can be had."""
+    glance = Glance(site.host)
     results: list[Result] = []
     failures: list[str] = []
     for wish in wishes:
@@ -66,7 +70,7 @@ def _several(site: Site, wishes: Sequence[Wish], opts: Options, cancel: threadin
             failures.append(str(Cancelled("the run was told to stop", obj=wish.name, phase="guest")))
             continue
         try:
-            results.append(GuestRun(site, wish, opts, cancel).result())
+            results.append(_as_it_is(site, wish, opts, cancel, glance) or GuestRun(site, wish, opts, cancel).result())
         except (AuthenticationFailed, ConnectionFailed, MissingDependency) as exc:
             failures.append(str(exc))
             break
@@ -82,6 +86,24 @@ def _several(site: Site, wishes: Sequence[Wish], opts: Options, cancel: threadin
         "warnings": [warning for one in results for warning in one.pop("warnings")],
         "failures": failures,
     }
+
+
+def _as_it_is(site: Site, wish: Wish, opts: Options, cancel: threading.Event, glance: Glance) -> Result | None:
+    """The result for a guest that is as it shall be, told from a look at all of them; None where more is to be done than to look.
+
+    :raises AuthenticationFailed, ConnectionFailed, MissingDependency: it cannot be looked at, and nor can the others.
+    """
+    seen = glance.of(wish.name)
+    if seen.guest is None or gives_keys(wish):
+        return None
+    try:
+        foreseen = GuestRun(site, wish, replace(opts, check_mode=True), cancel).result_for(seen)
+    except (AuthenticationFailed, ConnectionFailed, MissingDependency):
+        raise
+    except VirtError:
+        # Whatever it is, the run that looks again says it.
+        return None
+    return None if foreseen["changed"] else foreseen
 
 
 def options_of(params: Params, check_mode: bool) -> Options:
@@ -101,18 +123,13 @@ def site_of(host: Host, params: Params, clock: Clock) -> Site:
     virt_type = str(params["virt_type"])
 
     def lock(name: str, deadline: Deadline) -> AbstractContextManager[object]:
-        path = os.path.join(layout.locks, f"guest-{_file_name(name)}.lock")
+        path = layout.guest_lock(name)
         with naming_storage_errors(path, "lock"):
             make_directories(layout.locks)
         return FileLock(path, clock, deadline)
 
     platform = functools.cache(lambda: choose_platform(host, virt_type, kvm_works))
     return Site(host, ImageCache(layout.images, clock), clock, platform, lock, AddressBook(host))
-
-
-def _file_name(name: str) -> str:
-    """Names may hold what a file's should not; none becomes another's."""
-    return "".join(letter if letter.isalnum() or letter in "-_" else f"%{ord(letter):x}" for letter in name)
 
 
 def _refuse_other_machine(host: Host, wish: Wish) -> None:

@@ -14,25 +14,38 @@ import threading
 import xml.etree.ElementTree as ET
 from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from typing import Any
 
 from ansible_collections.poolwright.virt.plugins.module_utils.clock import Clock, Deadline
-from ansible_collections.poolwright.virt.plugins.module_utils.errors import InvalidSpec, NotOurs, OperationFailed, VirtError
-from ansible_collections.poolwright.virt.plugins.module_utils.guests import base, edit_disks, power, record, tree
-from ansible_collections.poolwright.virt.plugins.module_utils.guests.checks import check_devices
+from ansible_collections.poolwright.virt.plugins.module_utils.errors import InvalidSpec, OperationFailed, VirtError
+from ansible_collections.poolwright.virt.plugins.module_utils.guests import base, edit_disks, edit_system, power, record, tree
+from ansible_collections.poolwright.virt.plugins.module_utils.guests.checks import check_devices, refuse_growth, refuse_pools
 from ansible_collections.poolwright.virt.plugins.module_utils.guests.live import LivePlan, plan_live
-from ansible_collections.poolwright.virt.plugins.module_utils.guests.look import ABSENT, AddressBook, Seen, disks_view, look, networks_view, told
+from ansible_collections.poolwright.virt.plugins.module_utils.guests.look import AddressBook, Seen, disks_view, look, networks_view
 from ansible_collections.poolwright.virt.plugins.module_utils.guests.options import Scene, edited, options, settled
 from ansible_collections.poolwright.virt.plugins.module_utils.guests.overlays import seen_through
+from ansible_collections.poolwright.virt.plugins.module_utils.guests.plan import Plan, actions_of, diff_of, passwords
 from ansible_collections.poolwright.virt.plugins.module_utils.guests.plug import carry_out
 from ansible_collections.poolwright.virt.plugins.module_utils.guests.power import Patience, Step
-from ansible_collections.poolwright.virt.plugins.module_utils.guests.storage import Storage, StoragePlan, info_of, remove_disks
+from ansible_collections.poolwright.virt.plugins.module_utils.guests.secrets import with_secrets
+from ansible_collections.poolwright.virt.plugins.module_utils.guests.snapshots import (
+    SnapshotPlan,
+    around,
+    begin_snapshots,
+    carry_out_snapshots,
+    end_snapshots,
+    plan_snapshots,
+    power_steps,
+)
+from ansible_collections.poolwright.virt.plugins.module_utils.guests.storage import Storage, info_of, remove_disks
 from ansible_collections.poolwright.virt.plugins.module_utils.guests.wish import State, Wish
 from ansible_collections.poolwright.virt.plugins.module_utils.images.cache import ImageCache
+from ansible_collections.poolwright.virt.plugins.module_utils.libvirt.ceph_disks import CephSecret
 from ansible_collections.poolwright.virt.plugins.module_utils.libvirt.domain_xml import Platform
 from ansible_collections.poolwright.virt.plugins.module_utils.libvirt.guest import Guest
 from ansible_collections.poolwright.virt.plugins.module_utils.libvirt.host import Host
+from ansible_collections.poolwright.virt.plugins.module_utils.storage.record import OwnDisk
 
 Result = dict[str, Any]
 
@@ -66,25 +79,6 @@ class Site:
     book: AddressBook
 
 
-@dataclass(frozen=True)
-class _Plan:
-    """What a run does. ``after`` is None where the guest is to be gone."""
-
-    seen: Seen
-    after: ET.Element | None = field(default=None, repr=False)
-    changes: tuple[str, ...] = ()
-    storage: StoragePlan = StoragePlan()
-    live: LivePlan = LivePlan()
-    steps: tuple[Step, ...] = ()
-    state: str = ABSENT
-    autostart: bool = False
-    define: bool = False
-
-    @property
-    def changed(self) -> bool:
-        return bool(self.changes or self.steps or not self.live.empty or self.storage.missing or self.storage.growth)
-
-
 class GuestRun:
     """:raises VirtError: from ``result``; what was changed before it is mended by the next run."""
 
@@ -99,21 +93,26 @@ class GuestRun:
         self._left: list[str] = []
         self._refused: list[str] = []
         self._made: list[tuple[str, str]] = []
+        self._secrets: tuple[CephSecret, ...] = ()
 
     def result(self) -> Result:
         # A prediction need not wait for others.
         with nullcontext() if self._opts.check_mode else self._site.lock(self._wish.name, self._deadline):
-            seen = look(self._host, self._wish.name)
-            _refuse_pools(seen, self._wish.name)
-            if self._wish.state is State.ABSENT:
-                return self._absent(seen)
-            return self._present(seen)
+            return self.result_for(look(self._host, self._wish.name))
+
+    def result_for(self, seen: Seen) -> Result:
+        """The same for a guest that was looked at already; its lock is the caller's affair."""
+        refuse_pools(seen, self._wish.name)
+        if self._wish.state is State.ABSENT:
+            return self._absent(seen)
+        self._wish, self._secrets = with_secrets(self._host, self._wish)
+        return self._present(seen)
 
     # -- absent
 
     def _absent(self, seen: Seen) -> Result:
         own = () if seen.definition is None else record.disks_of(seen.definition)
-        plan = _Plan(seen, changes=("absent",) if seen.guest is not None else ())
+        plan = Plan(seen, changes=("absent",) if seen.guest is not None else ())
         foreign = _foreign_disks(seen, own)
         kept = [disk.record.path for disk in own] if "disks" in self._opts.keep else []
         removed: list[str] = []
@@ -123,7 +122,7 @@ class GuestRun:
             removed = [disk.record.path for disk in own if disk.place().exists(self._deadline)]
         return {**self._account(plan, seen, ()), "removed": removed, "kept": [*kept, *foreign]}
 
-    def _remove(self, seen: Seen, guest: Guest, own: tuple[record.OwnDisk, ...], *, gently: bool) -> list[str]:
+    def _remove(self, seen: Seen, guest: Guest, own: tuple[OwnDisk, ...], *, gently: bool) -> list[str]:
         """:param gently: disks stay, so what is on them shall be whole."""
         if seen.active and not seen.persistent:
             # It would vanish as it stops, and leave its disks without a record.
@@ -140,6 +139,9 @@ class GuestRun:
     def _present(self, seen: Seen) -> Result:
         plan = self._plan(seen)
         pending = plan.live.pending
+        for secret in () if self._opts.check_mode else self._secrets:
+            # Also where nothing changes: nobody can tell whether it holds the key that the keyring has now.
+            secret.put(self._host)
         if not self._opts.check_mode and plan.changed:
             guest = self._carry_out(plan)
             now = look(self._host, self._wish.name)
@@ -150,9 +152,10 @@ class GuestRun:
             pending = ()
         return self._account(plan, seen, pending)
 
-    def _plan(self, seen: Seen) -> _Plan:
+    def _plan(self, seen: Seen) -> Plan:
         plan = self._plan_typed(seen) if self._wish.xml is None else self._plan_xml(seen)
-        steps = power.steps(seen.state, self._wish.state)
+        snapshots = SnapshotPlan() if plan.after is None else plan_snapshots(self._wish, seen, plan.after, self._deadline)
+        steps = power_steps(seen, self._wish.state, snapshots)
         state = power.after("shutoff" if seen.guest is None else seen.state, steps)
         autostart = seen.autostart if self._wish.autostart is None else self._wish.autostart
         changes = plan.changes
@@ -161,6 +164,12 @@ class GuestRun:
         if seen.guest is not None and not seen.persistent:
             changes = (*changes, "definition")
         define = bool(changes) and changes != ("autostart",)
+        # Off before it could take anything.
+        live = LivePlan() if Step.PULL_PLUG in steps else plan.live
+        missing = tuple(secret.name for secret in self._secrets if secret.missing)
+        starts = Step.START in steps or Step.START_PAUSED in steps
+        stale = starts and plan.after is not None and record.nvram_is_stale(plan.after)
+        plan = replace(plan, secrets=missing, reset_nvram=stale, live=live, snapshots=snapshots)
         return replace(plan, steps=steps, state=state, autostart=autostart, changes=changes, define=define)
 
     def _uuid(self, seen: Seen) -> str:
@@ -177,7 +186,7 @@ class GuestRun:
                 return said
         return base.uuid_for(self._wish.name, self._host.capabilities().uuid, lambda uuid: self._host.guest_of(uuid) is not None)
 
-    def _plan_typed(self, seen: Seen) -> _Plan:
+    def _plan_typed(self, seen: Seen) -> Plan:
         wish, uuid, canonical = self._wish, self._uuid(seen), ""
         if seen.definition is None:
             platform, warning = self._site.platform()
@@ -191,17 +200,20 @@ class GuestRun:
         check_devices(self._host, wish, before)
         own = record.disks_of(before)
         storage = Storage(self._site.cache, self._deadline, fetch=not self._opts.check_mode).plan(wish.disks or (), own, wish.name)
-        _refuse_growth_below_overlays(storage, scene)
+        refuse_growth(storage, scene, seen)
+        self._warnings += storage.notes
         after, names = edited(before, wish, scene)
         if storage.own != own:
             record.set_disks(after, storage.own)
+        if seen.guest is not None and edit_system.is_efi(after) and {"firmware", "secure_boot"} & set(names):
+            record.set_nvram_stale(after, True)
         grown = ["disks"] if (storage.growth or (storage.own != own)) and "disks" not in names else []
         live = LivePlan()
         if seen.current is not None:
             live = plan_live(seen.current, options(settled(wish, after, scene), scene, live=True))
             # A running domain that loses its definition still tells which disks are its own.
             live = replace(live, metadata=live.metadata or record.disks_of(seen.current) != tuple(replace(disk, made=True) for disk in storage.own))
-        return _Plan(seen, after, (*names, *grown) if seen.guest is not None else ("definition", *names), storage, live)
+        return Plan(seen, after, (*names, *grown) if seen.guest is not None else ("definition", *names), storage, live=live)
 
     def _canonical(self, machine: str, virt_type: str) -> str:
         if not machine or virt_type == "test":
@@ -211,20 +223,20 @@ class GuestRun:
             raise InvalidSpec([f"machine: {machine!r} is not known to this host's {virt_type}"])
         return found.machine
 
-    def _plan_xml(self, seen: Seen) -> _Plan:
+    def _plan_xml(self, seen: Seen) -> Plan:
         uuid, before = self._uuid(seen), seen.definition
         after = base.from_xml(self._wish, uuid, before)
         given = record.digest(after)
         if before is not None:
             running = () if seen.current is None or record.source_of(seen.current)[0] in ("", given) else ("xml",)
-            if record.source_of(before) == (given, record.digest(before)) and _passwords(before) == _passwords(after):
-                return _Plan(seen, before, live=LivePlan(pending=running))
+            if record.source_of(before) == (given, record.digest(before)) and passwords(before) == passwords(after):
+                return Plan(seen, before, live=LivePlan(pending=running))
             record.set_disks(after, record.disks_of(before))
             if record.values_of(before):
                 record.edit_values(after, record.values_of(before))
         record.set_source(after, given, "")
         pending = ("xml",) if seen.active else ()
-        return _Plan(seen, after, ("xml",) if before is not None else ("definition", "xml"), live=LivePlan(pending=pending))
+        return Plan(seen, after, ("xml",) if before is not None else ("definition", "xml"), live=LivePlan(pending=pending))
 
     def _pending(self, now: Seen, uuid: str) -> tuple[str, ...]:
         """What a domain that runs has not got, as it says itself."""
@@ -243,7 +255,7 @@ class GuestRun:
 
     # -- carrying out
 
-    def _carry_out(self, plan: _Plan) -> Guest:
+    def _carry_out(self, plan: Plan) -> Guest:
         seen, guest = plan.seen, plan.seen.guest
         # Before the definition says so: a disk that is larger than recorded is grown again, which changes nothing.
         for growth in plan.storage.growth:
@@ -262,12 +274,21 @@ class GuestRun:
             if seen.guest is None:
                 self._undo(guest, plan)
             raise
-        if seen.active:
+        if seen.active and not plan.live.empty:
             self._refused = carry_out(guest, self._host.uri, plan.live, definition, self._site.clock, self._opts.unplug_timeout)
-        power.take(guest, plan.steps, self._patience)
+        first, rest = around(plan.steps)
+        begin_snapshots(self._host, guest, plan.snapshots, seen)
+        power.take(guest, first, self._patience)
+        carry_out_snapshots(self._host, guest, plan.snapshots, self._deadline)
+        power.take(guest, rest, self._patience, reset_nvram=plan.reset_nvram)
+        if plan.reset_nvram:
+            fresh = tree.parse(guest.definition())
+            record.set_nvram_stale(fresh, False)
+            self._host.define_text(tree.text_of(fresh), guest.name)
+        end_snapshots(self._host, guest, plan.snapshots)
         return guest
 
-    def _make_disks(self, guest: Guest, plan: _Plan) -> ET.Element:
+    def _make_disks(self, guest: Guest, plan: Plan) -> ET.Element:
         """The definition, which says of all disks that they were made."""
         for disk in plan.storage.missing:
             self._deadline.check("the disk's making", obj=self._wish.name, phase="disk")
@@ -280,7 +301,7 @@ class GuestRun:
         self._host.define_text(tree.text_of(definition), guest.name)
         return definition
 
-    def _undo(self, guest: Guest, plan: _Plan) -> None:
+    def _undo(self, guest: Guest, plan: Plan) -> None:
         """A new guest that cannot be had as described is not there at all; what cannot be taken back is left to the next run."""
         try:
             # Not one that somebody else made under its name meanwhile.
@@ -289,7 +310,7 @@ class GuestRun:
         except VirtError as exc:
             self._left.append(f"{guest.name} could not be taken back: {exc}")
 
-    def _grow(self, seen: Seen, own: record.OwnDisk, size: int) -> None:
+    def _grow(self, seen: Seen, own: OwnDisk, size: int) -> None:
         place = own.place()
         if seen.current is not None and seen.guest is not None:
             info = place.libvirt_info()
@@ -307,7 +328,7 @@ class GuestRun:
 
     # -- the account
 
-    def _account(self, plan: _Plan, now: Seen, pending: tuple[str, ...]) -> Result:
+    def _account(self, plan: Plan, now: Seen, pending: tuple[str, ...]) -> Result:
         domain = plan.after if now.guest is None or self._opts.check_mode else now.definition
         current = now.current
         addresses = {} if current is None else self._site.book.of(current)
@@ -321,47 +342,17 @@ class GuestRun:
             "addresses": [address for found in addresses.values() for address in found],
             "disks": [] if domain is None else disks_view(domain),
             "networks": [] if domain is None else networks_view(domain, addresses),
+            **({} if plan.snapshots.names is None else {"snapshots": list(plan.snapshots.names_after)}),
             "pending_restart": [] if state not in ("running", "paused") else list(pending),
             "changes": list(plan.changes),
-            "actions": _actions(plan),
-            "diff": self._diff(plan),
+            "actions": actions_of(plan),
+            "diff": diff_of(plan),
             "warnings": [*self._warnings, *self._refused, *self._left],
         }
 
-    def _all_refused(self, plan: _Plan) -> bool:
+    def _all_refused(self, plan: Plan) -> bool:
         """Whether nothing was to be changed but the running guest, and it took none of it."""
-        return not (plan.changes or plan.steps or plan.storage.missing or plan.storage.growth) and 0 < plan.live.size == len(self._refused)
-
-    def _diff(self, plan: _Plan) -> dict[str, str]:
-        seen = plan.seen
-        before = told(seen.definition, seen.state, autostart=seen.autostart)
-        if not plan.changed:
-            return {"before": before, "after": before}
-        after = told(plan.after, plan.state, autostart=plan.autostart)
-        if seen.definition is not None and plan.after is not None and _passwords(seen.definition) != _passwords(plan.after):
-            after = after.replace(f'passwd="{tree.MASK}"', f'passwd="{tree.MASK} (another one)"')
-        return {"before": before, "after": after}
-
-
-def _actions(plan: _Plan) -> list[str]:
-    """In words, in the order in which they are taken."""
-    said = [f"grow the disk {growth.own.record.path} to {growth.size} bytes" for growth in plan.storage.growth]
-    if plan.after is None:
-        return ["remove"] if plan.changes else []
-    said += ["define"] if plan.define else []
-    said += [f"make the disk {disk.record().path}" for disk in plan.storage.missing]
-    said += [f"autostart {'on' if plan.autostart else 'off'}"] if plan.autostart != plan.seen.autostart else []
-    for word, devices in (("unplug", plan.live.detach), ("plug", plan.live.attach), ("change", plan.live.update)):
-        said += [f"{word} {device.what}" for device in devices]
-    values = {"cpus": plan.live.cpus, "memory": plan.live.memory_kib, "statistics": plan.live.stats_period}
-    said += [f"set {name}" for name, value in values.items() if value is not None]
-    texts = {"title": plan.live.title, "description": plan.live.description, "metadata": plan.live.metadata or None}
-    said += [f"set {name}" for name, value in texts.items() if value is not None]
-    return [*said, *(step.value for step in plan.steps)]
-
-
-def _passwords(domain: ET.Element) -> list[str]:
-    return [element.get("passwd", "") for element in tree.devices(domain, "graphics")]
+        return plan.only_live and len(self._refused) == plan.live.size
 
 
 def _defined(seen: Seen) -> ET.Element:
@@ -370,24 +361,7 @@ def _defined(seen: Seen) -> ET.Element:
     return seen.definition
 
 
-def _refuse_pools(seen: Seen, name: str) -> None:
-    pool = "" if seen.definition is None else record.pool_of(seen.definition)
-    if pool:
-        raise NotOurs(
-            f"it is a machine of the pool {pool}", obj=name, phase="check", hint="pools look after their machines themselves: use vm_pool or vm_spawn"
-        )
-
-
-def _refuse_growth_below_overlays(storage: StoragePlan, scene: Scene) -> None:
-    """An overlay has a size of its own, and what it stands on must not change."""
-    for growth in storage.growth:
-        info = growth.own.place().libvirt_info()
-        overlay = next((one.source for label, one in scene.disks.items() if label == growth.own.name and one.source != info.source), "")
-        if overlay:
-            raise InvalidSpec([f"{growth.own.record.path}: the disk cannot grow below its snapshot {overlay}; commit or remove that first"])
-
-
-def _foreign_disks(seen: Seen, own: tuple[record.OwnDisk, ...]) -> list[str]:
+def _foreign_disks(seen: Seen, own: tuple[OwnDisk, ...]) -> list[str]:
     """Writable disks that were not made for the guest: they stay when it is removed."""
     if seen.definition is None:
         return []

@@ -8,8 +8,11 @@ from __future__ import annotations
 
 from typing import Any
 
+from ansible_collections.poolwright.virt.plugins.module_utils.storage.spec import disk_options
+
 Spec = dict[str, Any]
 
+SNAPSHOT_STATES = ("present", "absent", "reverted")
 STATES = ("present", "running", "paused", "shutoff", "rebooted", "absent")
 BUSES = ("virtio", "scsi", "sata", "ide", "usb")
 CARD_MODELS = ("virtio", "e1000", "e1000e", "rtl8139", "vmxnet3")
@@ -59,6 +62,7 @@ def guest_options() -> Spec:
         **_storage_options(),
         **_device_options(),
         "autostart": {"type": "bool"},
+        "snapshot": _group(name=_text(required=True), state=_text(*SNAPSHOT_STATES, default="present")),
     }
 
 
@@ -127,15 +131,9 @@ def _system_options() -> Spec:
 def _storage_options() -> Spec:
     return {
         "disks": _list(
-            backend=_text(),
-            location=_text(),
-            name=_text(),
+            **disk_options(),
             path={"type": "path"},
             format=_text("qcow2", "raw"),
-            image=_group(source=_text(required=True), checksum=_text(), format=_text("qcow2", "raw", default="qcow2")),
-            content=_text("blank"),
-            size_gb={"type": "float"},
-            full=_flag(default=False),
             target=_text(),
             bus=_text(*BUSES),
             cache=_text("default", "none", "writethrough", "writeback", "directsync", "unsafe"),

@@ -6,7 +6,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import os
 import shutil
 from collections.abc import Sequence
@@ -15,27 +14,21 @@ from dataclasses import dataclass, replace
 from ansible_collections.poolwright.virt.plugins.module_utils.clock import Deadline
 from ansible_collections.poolwright.virt.plugins.module_utils.errors import (
     Busy,
-    ChecksumMismatch,
-    ImageRefused,
     InsufficientResources,
     InvalidSpec,
     NotFound,
     telling_where,
 )
-from ansible_collections.poolwright.virt.plugins.module_utils.guests.record import OwnDisk
 from ansible_collections.poolwright.virt.plugins.module_utils.guests.wish import Disk
-from ansible_collections.poolwright.virt.plugins.module_utils.imagebackend.base import SECTOR, Image
-from ansible_collections.poolwright.virt.plugins.module_utils.imagebackend.disks import CreatableDisk, DiskFromFunc, DiskFromImage, blank
-from ansible_collections.poolwright.virt.plugins.module_utils.imagebackend.options import DiskOptions
+from ansible_collections.poolwright.virt.plugins.module_utils.imagebackend.base import Image
+from ansible_collections.poolwright.virt.plugins.module_utils.imagebackend.disks import CreatableDisk, DiskFromImage
 from ansible_collections.poolwright.virt.plugins.module_utils.imagebackend.records import DiskInfo, DiskRecord
-from ansible_collections.poolwright.virt.plugins.module_utils.imagebackend.registry import disk_image
 from ansible_collections.poolwright.virt.plugins.module_utils.images.cache import CachedImage, ImageCache
-from ansible_collections.poolwright.virt.plugins.module_utils.images.inspect import inspect_file
-from ansible_collections.poolwright.virt.plugins.module_utils.images.source import ImageSource
 from ansible_collections.poolwright.virt.plugins.module_utils.images.sparse import naming_storage_errors
-from ansible_collections.poolwright.virt.plugins.module_utils.images.web import open_url
-
-_CHUNK = 1024 * 1024
+from ansible_collections.poolwright.virt.plugins.module_utils.storage.contents import Contents, creatable, origin_of
+from ansible_collections.poolwright.virt.plugins.module_utils.storage.record import Origin, OwnDisk
+from ansible_collections.poolwright.virt.plugins.module_utils.storage.sources import Sources, is_seen
+from ansible_collections.poolwright.virt.plugins.module_utils.storage.wish import DiskWish, renewed
 
 
 @dataclass(frozen=True)
@@ -48,22 +41,19 @@ class Growth:
 
 @dataclass(frozen=True)
 class StoragePlan:
-    """``missing`` are made once the domain names them in its record; ``own`` is that record, whole."""
+    """``missing`` are made once the domain names them in its record; ``own`` is that record, whole. ``notes`` are for the user."""
 
     own: tuple[OwnDisk, ...] = ()
     missing: tuple[CreatableDisk, ...] = ()
     growth: tuple[Growth, ...] = ()
-
-
-def place_of(disk: Disk) -> Image:
-    return disk_image(disk.backend, disk.location, disk.name, DiskOptions(full=disk.full))
+    notes: tuple[str, ...] = ()
 
 
 def info_of(disk: Disk) -> DiskInfo:
     """How libvirt reaches it; touches nothing."""
-    if disk.path:
+    if disk.on is None:
         return DiskInfo("block" if disk.path.startswith("/dev/") else "file", disk.format, disk.path)
-    return place_of(disk).libvirt_info()
+    return disk.on.place().libvirt_info()
 
 
 class Storage:
@@ -73,52 +63,44 @@ class Storage:
     """
 
     def __init__(self, cache: ImageCache, deadline: Deadline, *, fetch: bool) -> None:
-        self._cache = cache
+        self._sources = Sources(cache, deadline, fetch=fetch)
         self._deadline = deadline
-        self._fetch = fetch
 
     def plan(self, wanted: Sequence[Disk], own: Sequence[OwnDisk], guest: str) -> StoragePlan:
         """:raises VirtError: one cannot be as it is wanted; nothing was touched."""
-        recorded = {(disk.record.backend, disk.location, disk.name): disk for disk in own}
-        kept, missing, growth = dict(recorded), [], []
+        recorded = {disk.key: disk for disk in own}
+        kept, missing, growth, notes = dict(recorded), [], [], []
         for number, disk in enumerate(wanted):
             with telling_where(f"disks[{number}]"):
-                known = recorded.get((disk.backend, disk.location, disk.name)) if not disk.path else None
-                if known is None and not disk.is_made:
+                known = None if disk.on is None else recorded.get(disk.on.key)
+                if disk.on is None or (known is None and not disk.on.is_made):
                     _must_be_there(disk, guest, self._deadline)
                     continue
-                place = place_of(disk)
+                place = disk.on.place()
                 if known is None:
                     _must_not_be_there(place, guest, self._deadline)
                 elif place.exists(self._deadline):
-                    growth += _growth(known, disk)
-                    kept[(disk.backend, disk.location, disk.name)] = replace(known, made=True)
+                    growth += _growth(known, disk.on)
+                    notes += _notes(f"disks[{number}]", known, disk.on)
+                    kept[known.key] = replace(known, made=True, options=renewed(known.options, disk.on.options))
                     continue
                 elif known.made:
                     hint = "bring it back, name a new disk otherwise, or remove the guest with state: absent"
                     raise NotFound(f"its disk {known.record.path} is gone", obj=guest, phase="check", hint=hint)
-                made = self._creatable(place, disk, known)
+                source = self._source(disk.on, known)
+                made = creatable(disk.on, source, self._deadline)
                 missing.append(made)
-                kept[(disk.backend, disk.location, disk.name)] = OwnDisk(place.location, place.name, _record_of(made))
+                kept[disk.on.key] = OwnDisk(place.location, place.name, _record_of(made), options=place.options, origin=origin_of(disk.on, source))
         self._check_space(missing, guest)
-        sizes = {(one.own.record.backend, one.own.location, one.own.name): one.size for one in growth}
+        sizes = {one.own.key: one.size for one in growth}
         now = [replace(disk, record=replace(disk.record, size=sizes.get(key, disk.record.size))) for key, disk in kept.items()]
-        return StoragePlan(tuple(now), tuple(missing), tuple(growth))
+        return StoragePlan(tuple(now), tuple(missing), tuple(growth), tuple(notes))
 
-    def _creatable(self, place: Image, disk: Disk, known: OwnDisk | None) -> CreatableDisk:
-        size = disk.size if disk.size is not None else None if known is None else known.record.size
-        if disk.image is not None:
-            return DiskFromImage(place, self._image(disk.image), size)
-        if size is None:
-            raise InvalidSpec([f"{place.name}: the disk is gone, and nothing says what it is to be made from; give image, or size_gb"])
-        return DiskFromFunc(place, blank, size, "blank")
-
-    @telling_where("image")
-    def _image(self, source: ImageSource) -> CachedImage:
-        if self._fetch:
-            with naming_storage_errors(source.source if not source.is_remote else str(source), "fetch"):
-                return self._cache.ensure(source, self._deadline)
-        return self._cache.lookup(source) or _judged(source, self._deadline)
+    def _source(self, disk: DiskWish, known: OwnDisk | None) -> CachedImage | Contents:
+        if not disk.is_made and known is None:
+            raise InvalidSpec([f"{disk.name}: the disk is gone, and nothing says what it is to be made from; give image, or size_gb"])
+        size = disk.size if disk.size is not None or known is None else known.record.size or None
+        return self._sources.of(replace(disk, size=size))
 
     def _check_space(self, missing: Sequence[CreatableDisk], guest: str) -> None:
         """Room for what disks take at once where that can be told; what the guest writes later comes on top."""
@@ -136,44 +118,24 @@ class Storage:
                 raise InsufficientResources(f"its disks need {amount} bytes, {directory} has {free} free", obj=guest, phase="check", hint=hint)
 
 
-def _judged(source: ImageSource, deadline: Deadline) -> CachedImage:
-    """An image that is not in the cache and must not be brought there, as far as it can be told; of a remote one no size is known."""
-    if source.is_remote:
-        answer = open_url(source.source, deadline.remaining)
-        if answer is not None:
-            answer.stream.close()
-        return CachedImage("", source.digest or "", source.format, SECTOR, 0, 0)
-    if not os.path.exists(source.path):
-        raise NotFound("there is no such file on the host that the disks are on", obj=str(source), phase="check", hint="correct the image's source")
-    if not os.path.isfile(source.path):
-        raise ImageRefused("it is not a regular file", obj=str(source), phase="check", hint="give a file that holds the image")
-    _check_digest(source, deadline)
-    inspected = inspect_file(source.path, source.format, deadline, name=str(source))
-    return CachedImage(source.path, source.digest or "", source.format, inspected.virtual_size, os.path.getsize(source.path), inspected.allocated)
-
-
-def _check_digest(source: ImageSource, deadline: Deadline) -> None:
-    if source.digest is None:
-        return
-    hasher = hashlib.new(source.algorithm)
-    with open(source.path, "rb") as stream:
-        for chunk in iter(lambda: stream.read(_CHUNK), b""):
-            hasher.update(chunk)
-            deadline.check("reading the image", obj=str(source), phase="check")
-    found = f"{source.algorithm}:{hasher.hexdigest()}"
-    if found != source.digest:
-        hint = "correct the checksum if the image was changed on purpose"
-        raise ChecksumMismatch(f"the checksum should be {source.digest}, but is {found}", obj=str(source), phase="check", hint=hint)
-
-
 def _record_of(made: CreatableDisk) -> DiskRecord:
     """As it will be made; of 0 bytes where that follows from an image that nobody has seen yet."""
     found = made.record()
-    unseen = isinstance(made, DiskFromImage) and not made.image.path
+    unseen = isinstance(made, DiskFromImage) and not is_seen(made.image)
     return replace(found, size=made.size or 0) if unseen else found
 
 
-def _growth(known: OwnDisk, disk: Disk) -> list[Growth]:
+def _notes(where: str, known: OwnDisk, disk: DiskWish) -> list[str]:
+    """What is on a disk is said once: when it is made."""
+    asked, made = Origin.of(disk), known.origin
+    if made == Origin() or (disk.image is None and disk.content is None):
+        return []
+    mirrored = "" != asked.checksum == made.checksum
+    same = mirrored or (asked.source, asked.content) == (made.source, made.content)
+    return [] if same else [f"{where}: {known.record.path} was made from {made}, and stays so; to have it from {asked}, name a new disk"]
+
+
+def _growth(known: OwnDisk, disk: DiskWish) -> list[Growth]:
     if disk.size is None or disk.size == known.record.size:
         return []
     if disk.size < known.record.size:
@@ -182,9 +144,9 @@ def _growth(known: OwnDisk, disk: Disk) -> list[Growth]:
 
 
 def _must_be_there(disk: Disk, guest: str, deadline: Deadline) -> None:
-    there = os.path.exists(disk.path) if disk.path else place_of(disk).exists(deadline)
+    there = os.path.exists(disk.path) if disk.on is None else disk.on.place().exists(deadline)
     if not there:
-        hint = "correct its path" if disk.path else "say what it is to be made from: image, or size_gb for a blank one"
+        hint = "correct its path" if disk.on is None else "say what it is to be made from: image, content, or size_gb for a blank one"
         raise NotFound(f"there is no disk {disk.label}", obj=guest, phase="check", hint=hint)
 
 

@@ -10,7 +10,7 @@ import enum
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-from ansible_collections.poolwright.virt.plugins.module_utils.images.source import ImageSource
+from ansible_collections.poolwright.virt.plugins.module_utils.storage.wish import DiskWish
 
 BUS_PREFIXES = {"virtio": "vd", "scsi": "sd", "sata": "sd", "usb": "sd", "ide": "hd"}
 """Each bus with how the names of its disks begin."""
@@ -25,6 +25,20 @@ class State(enum.Enum):
     SHUTOFF = "shutoff"
     REBOOTED = "rebooted"
     ABSENT = "absent"
+
+
+class SnapshotState(enum.Enum):
+    """``REVERTED`` gives the disks the contents that they had, each time."""
+
+    PRESENT = "present"
+    ABSENT = "absent"
+    REVERTED = "reverted"
+
+
+@dataclass(frozen=True)
+class SnapshotWish:
+    name: str
+    state: SnapshotState = SnapshotState.PRESENT
 
 
 @dataclass(frozen=True)
@@ -86,20 +100,11 @@ class Clock:
 
 @dataclass(frozen=True)
 class Disk:
-    """A disk on a backend (``backend``, ``location``, ``name``), or a file or device that is there (``path``, ``format``).
+    """A disk on a backend (``on``), which is made where that says what is on it; or a file or device that is there (``path``, ``format``)."""
 
-    ``size`` in bytes. It is made where ``image``, ``size`` or ``content`` say what is on it, and has to be there otherwise.
-    """
-
-    backend: str = ""
-    location: str = ""
-    name: str = ""
+    on: DiskWish | None = None
     path: str = ""
     format: str = ""
-    image: ImageSource | None = None
-    size: int | None = None
-    full: bool = False
-    blank: bool = False
     target: str | None = None
     bus: str | None = None
     cache: str | None = None
@@ -112,13 +117,8 @@ class Disk:
     serial: str | None = None
 
     @property
-    def is_made(self) -> bool:
-        """Whether this collection makes it, and so removes it with the guest."""
-        return not self.path and (self.image is not None or self.size is not None)
-
-    @property
     def label(self) -> str:
-        return self.path or self.name
+        return self.path if self.on is None else self.on.name
 
 
 @dataclass(frozen=True)
@@ -252,6 +252,7 @@ class Wish:
     watchdog: Watchdog | None = None
     hostdevs: tuple[HostDevice, ...] | None = None
     autostart: bool | None = None
+    snapshot: SnapshotWish | None = None
 
     @property
     def orders_devices(self) -> bool:

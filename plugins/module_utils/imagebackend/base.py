@@ -16,6 +16,7 @@ from typing import IO, ClassVar
 
 from ansible_collections.poolwright.virt.plugins.module_utils.clock import Deadline
 from ansible_collections.poolwright.virt.plugins.module_utils.errors import Busy, ImageRefused, InsufficientResources, InvalidSpec, NotOurs
+from ansible_collections.poolwright.virt.plugins.module_utils.imagebackend.notes import Note
 from ansible_collections.poolwright.virt.plugins.module_utils.imagebackend.options import DEFAULT_OPTIONS, DiskOptions
 from ansible_collections.poolwright.virt.plugins.module_utils.imagebackend.records import DiskInfo, DiskRecord
 from ansible_collections.poolwright.virt.plugins.module_utils.images.cache import CachedImage
@@ -41,6 +42,8 @@ class Image(ABC):
 
     backend: ClassVar[str]
     options_taken: ClassVar[frozenset[str]] = frozenset()
+    grows_in_use: ClassVar[bool] = True
+    """Whether QEMU makes the disk of a guest that runs larger."""
 
     def __init__(self, location: str, name: str, options: DiskOptions = DEFAULT_OPTIONS) -> None:
         problems = [*self.location_problems(location), *name_problems(name), *self.own_name_problems(name), *self.option_problems(options)]
@@ -83,6 +86,10 @@ class Image(ABC):
     def bytes_from_image(self, image: CachedImage, size: int | None) -> int:
         """Room that ``create_from_image`` takes at once, in bytes, at most; the guest's writes come on top."""
 
+    def bytes_of_several(self, image: CachedImage, size: int | None, count: int) -> int:
+        """The same for ``count`` disks of one image at this location; what they share is counted once."""
+        return count * self.bytes_from_image(image, size)
+
     @abstractmethod
     def bytes_from_func(self, size: int) -> int:
         """Room that ``create_from_func`` and ``create_from_stream`` take at once, in bytes, at most."""
@@ -98,6 +105,14 @@ class Image(ABC):
     @abstractmethod
     def libvirt_info(self) -> DiskInfo:
         """How libvirt reaches the disk. :raises InvalidSpec: a configuration file that is needed for it is missing or damaged."""
+
+    @abstractmethod
+    def used_bytes(self, deadline: Deadline) -> int:
+        """Room that the disk itself takes now, without its snapshots and what it shares with others. :raises NotFound: there is no such disk."""
+
+    @abstractmethod
+    def note(self) -> Note:
+        """Where its owner may keep a text about the disk, before it is there and as long as he likes."""
 
     # -- making and removing
 

@@ -42,6 +42,23 @@ def monitors(conf: str) -> tuple[tuple[str, int], ...]:
 
     :raises InvalidSpec: the file cannot be read, or names none.
     """
+    found = _addresses(_global_values(conf).get("mon_host", ""))
+    if not found:
+        raise InvalidSpec([f"conf: {conf or DEFAULT_CONF} names no monitors (mon host in [global]), and libvirt has to be told them"])
+    return found
+
+
+def cluster_id(conf: str) -> str:
+    """What a cluster is told from others by: its ``fsid`` if the configuration file has that, else its monitors.
+
+    :raises InvalidSpec: as ``monitors``.
+    """
+    said = _global_values(conf).get("fsid", "").strip().lower()
+    return said or ",".join(f"{name}:{port}" for name, port in sorted(monitors(conf)))
+
+
+def _global_values(conf: str) -> dict[str, str]:
+    """The ``[global]`` section, its keys with underscores; the last value of each counts."""
     path = conf or DEFAULT_CONF
     parser = configparser.RawConfigParser(strict=False, comment_prefixes=("#", ";"), inline_comment_prefixes=("#", ";"), allow_no_value=True)
     try:
@@ -51,11 +68,9 @@ def monitors(conf: str) -> tuple[tuple[str, int], ...]:
     except (OSError, UnicodeDecodeError, configparser.Error) as exc:
         why = exc.strerror if isinstance(exc, OSError) else "it is no such file"
         raise InvalidSpec([f"conf: the cluster's configuration {path} cannot be read: {why}"]) from exc
-    said = [value for section in parser.sections() if section == "global" for key, value in parser.items(section) if re.sub(r"[ _-]+", "_", key) == "mon_host"]
-    found = _addresses(said[-1] or "") if said else ()
-    if not found:
-        raise InvalidSpec([f"conf: {path} names no monitors (mon host in [global]), and libvirt has to be told them"])
-    return found
+    if not parser.has_section("global"):
+        return {}
+    return {re.sub(r"[ _-]+", "_", key): value or "" for key, value in parser.items("global")}
 
 
 def _addresses(text: str) -> tuple[tuple[str, int], ...]:

@@ -10,6 +10,7 @@ A tool of Ceph's takes 0.1 s to start and to connect, whatever it then does; an 
 from __future__ import annotations
 
 import atexit
+import base64
 import contextlib
 import inspect
 import json
@@ -80,6 +81,19 @@ class Rados:
             raise NotFound("there is no such pool", obj=pool, phase="check", hint="look what there is: ceph osd pool ls")
         free = int(stats["max_avail"])
         return min(free, max(0, int(stats["quota_bytes"]) - int(stats["stored"]))) if stats["quota_bytes"] else free
+
+    def get(self, location: str, name: str, deadline: Deadline) -> bytes | None:
+        """The bytes of a small object; None where there is none. :param location: ``pool`` or ``pool/namespace``."""
+        found = self.ask("get", f"{location}: {name}", deadline, "record", place=location, name=name)
+        return None if found is None else base64.b64decode(found)
+
+    def put(self, location: str, name: str, data: bytes, deadline: Deadline) -> None:
+        """Replace a small object as a whole."""
+        self.ask("put", f"{location}: {name}", deadline, "record", place=location, name=name, data=base64.b64encode(data).decode())
+
+    def delete(self, location: str, name: str, deadline: Deadline) -> None:
+        """No such object is no error."""
+        self.ask("delete", f"{location}: {name}", deadline, "record", place=location, name=name)
 
     @contextlib.contextmanager
     def reading(self, image: str, deadline: Deadline) -> Iterator[IO[bytes]]:

@@ -14,6 +14,7 @@ The program ends with its input, in the middle of a call too: it does not go on 
 
 from __future__ import annotations
 
+import base64
 import contextlib
 import json
 import os
@@ -75,6 +76,25 @@ class Cluster:
             raise Failure(why, abs(status), "cluster")
         found = [row["stats"] for row in json.loads(said)["pools"] if row["name"] == pool]
         return {key: int(found[0].get(key, 0)) for key in ("max_avail", "quota_bytes", "stored")} if found else None
+
+    # -- small objects, their bytes as base64
+
+    def get(self, place: str, name: str) -> str | None:
+        """None where there is none."""
+        where = self._place(place)
+        try:
+            return base64.b64encode(where.read(name, where.stat(name)[0])).decode()
+        except self._rados.ObjectNotFound:
+            return None
+
+    def put(self, place: str, name: str, data: str) -> None:
+        """In place of what it held, at once."""
+        self._place(place).write_full(name, base64.b64decode(data))
+
+    def delete(self, place: str, name: str) -> None:
+        """No such object is no error."""
+        with contextlib.suppress(self._rados.ObjectNotFound):
+            self._place(place).remove_object(name)
 
     # -- whole images
 
@@ -148,6 +168,15 @@ class Cluster:
         with self._image(place, name) as image:
             if image.size() < size:
                 image.resize(size)
+
+    def used(self, place: str, name: str) -> int:
+        """Bytes of the objects that an image has of its own, not its base's."""
+        lengths: list[int] = []
+        with self._image(place, name, read_only=True) as image:
+            image.diff_iterate(
+                0, image.size(), None, lambda _at, length, there: lengths.append(length if there else 0), include_parent=False, whole_object=True
+            )
+        return sum(lengths)
 
     def watchers(self, place: str, name: str) -> list[str]:
         with self._image(place, name, read_only=True) as image:

@@ -28,9 +28,9 @@ class DiskFromImage:
         """What ``create()`` will return; touches nothing."""
         return self.disk.plan_from_image(self.image, self.size)
 
-    def required_bytes(self) -> int:
-        """Room that ``create()`` takes at once, at most."""
-        return self.disk.bytes_from_image(self.image, self.size)
+    def required_bytes(self, count: int = 1) -> int:
+        """Room that ``create()`` takes at once, at most; ``count`` such disks at one place."""
+        return self.disk.bytes_of_several(self.image, self.size, count)
 
     def create(self, deadline: Deadline) -> DiskRecord:
         return self.disk.create_from_image(self.image, self.size, deadline)
@@ -49,9 +49,9 @@ class DiskFromFunc:
         """What ``create()`` will return; touches nothing."""
         return self.disk.plan_from_func(self.size)
 
-    def required_bytes(self) -> int:
-        """Room that ``create()`` takes at once, at most."""
-        return self.disk.bytes_from_func(self.size)
+    def required_bytes(self, count: int = 1) -> int:
+        """Room that ``create()`` takes at once, at most; ``count`` such disks at one place."""
+        return count * self.disk.bytes_from_func(self.size)
 
     def create(self, deadline: Deadline) -> DiskRecord:
         return self.disk.create_from_func(self.func, self.size, deadline, hint=self.hint)

@@ -173,6 +173,12 @@ def free_bytes(directory: str) -> int:
     return found.f_bavail * found.f_frsize
 
 
+def used_bytes(final: str) -> int:
+    """Blocks that a disk's file has. :raises NotFound: there is no such disk."""
+    need_disk(final)
+    return os.stat(final).st_blocks * 512
+
+
 def remove_file(final: str) -> bool:
     """Remove a disk, its snapshots and what dead makers left of it; False where there was no disk."""
     if os.path.lexists(final) and not is_disk(final):
@@ -204,14 +210,15 @@ def snapshots(final: str) -> list[str]:
         return []
 
 
-def take_snapshot(final: str, snapshot: str, deadline: Deadline) -> None:
-    """:raises Busy: there is one of that name."""
+def take_snapshot(final: str, snapshot: str, deadline: Deadline, finish: Callable[[str], None] = lambda path: None) -> None:
+    """:param finish: what is done to the copy.   :raises Busy: there is one of that name."""
     kept = snapshot_path(final, snapshot)
     need_disk(final)
     if os.path.lexists(kept):
         raise Busy("there is a snapshot of that name", obj=kept, phase="snapshot", hint="delete it first, or choose another name")
     with new_file(kept) as path:
         copy_file(final, path, deadline)
+        finish(path)
         sync_file(path)
 
 
@@ -229,6 +236,7 @@ def reverted(final: str, snapshot: str, deadline: Deadline) -> Iterator[str]:
     kept = snapshot_path(final, snapshot)
     if not is_disk(kept):
         raise NotFound("there is no such snapshot", obj=kept, phase="snapshot", hint=f"there are: {', '.join(snapshots(final)) or 'none'}")
-    with replacement(final) as path:
+    with contextlib.ExitStack() as stack:
+        path = stack.enter_context(replacement(final))
         copy_file(kept, path, deadline)
         yield path

@@ -14,6 +14,7 @@ from typing import IO
 from ansible_collections.poolwright.virt.plugins.module_utils.clock import Deadline
 from ansible_collections.poolwright.virt.plugins.module_utils.imagebackend import files
 from ansible_collections.poolwright.virt.plugins.module_utils.imagebackend.base import Image, disk_size, grown_size, whole_sectors
+from ansible_collections.poolwright.virt.plugins.module_utils.imagebackend.notes import FileNote, Note
 from ansible_collections.poolwright.virt.plugins.module_utils.imagebackend.options import DiskOptions
 from ansible_collections.poolwright.virt.plugins.module_utils.imagebackend.records import DiskInfo, DiskRecord
 from ansible_collections.poolwright.virt.plugins.module_utils.images import qemu_img
@@ -116,6 +117,12 @@ class Flat(Image):
 
     def libvirt_info(self) -> DiskInfo:
         return DiskInfo("file", "raw", self._path)
+
+    def used_bytes(self, deadline: Deadline) -> int:
+        return files.used_bytes(self._path)
+
+    def note(self) -> Note:
+        return FileNote(self.location, self.name, self.backend)
 
     def _finish(self, path: str, size: int) -> None:
         self._lengthen(path, size)

@@ -22,6 +22,7 @@ from ansible_collections.poolwright.virt.plugins.module_utils.clock import Deadl
 from ansible_collections.poolwright.virt.plugins.module_utils.errors import Busy, InvalidSpec, NotFound
 from ansible_collections.poolwright.virt.plugins.module_utils.imagebackend import base, files, makers, streams
 from ansible_collections.poolwright.virt.plugins.module_utils.imagebackend.base import Image, disk_size, grown_size, whole_sectors
+from ansible_collections.poolwright.virt.plugins.module_utils.imagebackend.notes import GroupNote, Note
 from ansible_collections.poolwright.virt.plugins.module_utils.imagebackend.options import DEFAULT_OPTIONS, DiskOptions
 from ansible_collections.poolwright.virt.plugins.module_utils.imagebackend.records import DiskInfo, DiskRecord
 from ansible_collections.poolwright.virt.plugins.module_utils.imagebackend.volume_group import OWNER_TAG, Volume, VolumeGroup, tag
@@ -51,6 +52,7 @@ class Lvm(Image):
         super().__init__(location, name, options)
         group, _slash, pool = location.partition("/")
         self._group = VolumeGroup(group, pool)
+        self._note = GroupNote(self._group, name)
         self._making = Making(self._group, self._path, options.clear)
         if pool and options.clear == "zero":
             raise InvalidSpec(["clear: zeros would fill a thin pool; use discard: the pool itself zeroes a block before somebody else gets it"])
@@ -79,6 +81,10 @@ class Lvm(Image):
 
     def bytes_from_image(self, image: CachedImage, size: int | None) -> int:
         return image.allocated if self._group.pool else _whole_extents(disk_size(image, size, self._path))
+
+    def bytes_of_several(self, image: CachedImage, size: int | None, count: int) -> int:
+        shared = self._group.pool and not self.options.full
+        return self.bytes_from_image(image, size) * (min(count, 1) if shared else count)
 
     def bytes_from_func(self, size: int) -> int:
         return _whole_extents(size)
@@ -225,6 +231,13 @@ class Lvm(Image):
 
     def libvirt_info(self) -> DiskInfo:
         return DiskInfo("block", "raw", self._path)
+
+    def used_bytes(self, deadline: Deadline) -> int:
+        """Of a thin volume what is mapped, shared blocks too: the pool does not say whose they are."""
+        return self._group.used_bytes(self.name, deadline)
+
+    def note(self) -> Note:
+        return self._note
 
     # -- making
 

@@ -64,7 +64,7 @@ def maker(place: str, clock: Clock) -> Iterator[Maker]:
 
     :raises OperationFailed: there is no directory to lock.
     """
-    with scratch.scratch_directory(_home(), _stem(place)) as directory:
+    with scratch.scratch_directory(home(), _stem(place)) as directory:
         found = _DIRECTORY.fullmatch(os.path.basename(directory))
         serial = "0-0" if found is None else found.group(1)
         yield Maker(directory, f"{_host()}-{int(clock.now())}-{serial}")
@@ -72,8 +72,8 @@ def maker(place: str, clock: Clock) -> Iterator[Maker]:
 
 def somebody_died(place: str) -> bool:
     """Whether a maker on this host was killed since the last ``forget_dead``; costs no look at any volume."""
-    home, prefix = _home(), f".{_stem(place)}."
-    return any(_is_dead(os.path.join(home, name)) for name in os.listdir(home) if name.startswith(prefix))
+    directory, prefix = home(), f".{_stem(place)}."
+    return any(_is_dead(os.path.join(directory, name)) for name in os.listdir(directory) if name.startswith(prefix))
 
 
 def leftover(place: str, name: str, clock: Clock) -> Leftover | None:
@@ -83,13 +83,13 @@ def leftover(place: str, name: str, clock: Clock) -> Leftover | None:
         return None
     state, how, host, since, serial = found.groups()
     here = host == _host()
-    dead = _is_dead(os.path.join(_home(), f".{_stem(place)}.{serial}.part")) if here else clock.now() - int(since) > _FOREIGN_SECONDS
+    dead = _is_dead(os.path.join(home(), f".{_stem(place)}.{serial}.part")) if here else clock.now() - int(since) > _FOREIGN_SECONDS
     return Leftover(name, state == "del", how) if dead else None
 
 
 def forget_dead(place: str) -> None:
     """Remove the directories of dead makers, once their volumes are gone from the place."""
-    scratch.sweep(_home(), _stem(place))
+    scratch.sweep(home(), _stem(place))
 
 
 def _stem(place: str) -> str:
@@ -109,14 +109,14 @@ def _is_dead(directory: str) -> bool:
 
 @functools.cache
 def _host() -> str:
-    parts = [os.uname().nodename, _home()]
+    parts = [os.uname().nodename, home()]
     with contextlib.suppress(OSError), open("/etc/machine-id", encoding="ascii") as stream:
         parts.append(stream.read())
     return hashlib.sha256("\n".join(parts).encode()).hexdigest()[:8]
 
 
 @functools.cache
-def _home() -> str:
+def home() -> str:
     """A private directory on disk that outlives a reboot where there is one; contents may be as large as a disk's."""
     name = f"poolwright-virt-{os.geteuid()}"
     for parent in (_PARENT, tempfile.gettempdir()):

@@ -10,6 +10,9 @@ import re
 from collections.abc import Collection
 from dataclasses import dataclass, fields
 
+BACKEND_NAMES = ("flat", "lvm", "ploop", "qcow2", "rbd")
+"""Those of ``registry``, for who takes a name and loads no backend."""
+
 _UUID = re.compile(r"[0-9a-fA-F]{8}(-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}")
 _CLUSTER_SIZES = {1 << bits for bits in range(9, 22)}
 _VALUES = {"preallocation": ("off", "metadata", "falloc", "full"), "clear": ("none", "zero", "discard")}

@@ -25,6 +25,7 @@ _VERSION = 2
 _HEADS, _TRACK = 16, 32  # a geometry, which nobody asks for any more
 _SIZES = struct.Struct("<IQ")
 _SIZES_AT = 32
+_IN_USE_AT = 44
 _ENTRIES_AT = 64
 _NOBODY = "{00000000-0000-0000-0000-000000000000}"
 _CURRENT = "{5fbaabe3-6958-40ff-92a7-860e329aab41}"  # what the format's documents call the delta that is written to
@@ -63,6 +64,16 @@ def grow(path: str, size: int) -> bool:
         os.pwrite(file.fileno(), _SIZES.pack(needed, wanted), _SIZES_AT)
         os.fdatasync(file.fileno())
     return True
+
+
+def disown(path: str) -> None:
+    """Have a copy of a delta say that nobody has it open: it was taken while somebody had the original, whose writes were all there.
+
+    QEMU marks a delta while it is open for writing, and opens one that bears the mark for reading only.
+    """
+    with open(path, "r+b", buffering=0) as file:
+        if file.read(len(_MAGIC)) == _MAGIC:
+            os.pwrite(file.fileno(), bytes(4), _IN_USE_AT)
 
 
 def describe(name: str, size: int, cluster_sectors: int, delta: str) -> bytes:

@@ -15,6 +15,7 @@ from typing import IO
 from ansible_collections.poolwright.virt.plugins.module_utils.clock import Deadline
 from ansible_collections.poolwright.virt.plugins.module_utils.imagebackend import base, files, parallels
 from ansible_collections.poolwright.virt.plugins.module_utils.imagebackend.base import Image, disk_size, grown_size, whole_sectors
+from ansible_collections.poolwright.virt.plugins.module_utils.imagebackend.notes import FileNote, Note
 from ansible_collections.poolwright.virt.plugins.module_utils.imagebackend.records import DiskInfo, DiskRecord
 from ansible_collections.poolwright.virt.plugins.module_utils.images import qemu_img, scratch
 from ansible_collections.poolwright.virt.plugins.module_utils.images.cache import CachedImage
@@ -36,6 +37,7 @@ class Ploop(Image):
 
     backend = "ploop"
     options_taken = frozenset({"cluster_size"})
+    grows_in_use = False
 
     @classmethod
     def location_problems(cls, location: str) -> list[str]:
@@ -114,7 +116,8 @@ class Ploop(Image):
         return record
 
     def snapshot_create(self, record: DiskRecord, snapshot: str, deadline: Deadline) -> None:
-        files.take_snapshot(self._path, snapshot, deadline)
+        # A paused guest still has the delta open, which QEMU would take for one that was not closed in order.
+        files.take_snapshot(self._path, snapshot, deadline, parallels.disown)
 
     def snapshot_list(self, deadline: Deadline) -> list[str]:
         return files.snapshots(self._path)
@@ -130,6 +133,12 @@ class Ploop(Image):
 
     def libvirt_info(self) -> DiskInfo:
         return DiskInfo("file", "ploop", self._path)
+
+    def used_bytes(self, deadline: Deadline) -> int:
+        return files.used_bytes(self._path) + files.used_bytes(self._descriptor)
+
+    def note(self) -> Note:
+        return FileNote(self.location, self.name, self.backend)
 
     def _create_from_raw(self, record: DiskRecord, write: Callable[[str], None], deadline: Deadline) -> DiskRecord:
         def contents(directory: str) -> tuple[str, str]:

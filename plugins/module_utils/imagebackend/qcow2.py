@@ -14,6 +14,7 @@ from typing import IO
 from ansible_collections.poolwright.virt.plugins.module_utils.clock import Deadline
 from ansible_collections.poolwright.virt.plugins.module_utils.imagebackend import files
 from ansible_collections.poolwright.virt.plugins.module_utils.imagebackend.base import Image, disk_size, grown_size, whole_sectors
+from ansible_collections.poolwright.virt.plugins.module_utils.imagebackend.notes import FileNote, Note
 from ansible_collections.poolwright.virt.plugins.module_utils.imagebackend.options import DiskOptions
 from ansible_collections.poolwright.virt.plugins.module_utils.imagebackend.records import Backing, DiskInfo, DiskRecord
 from ansible_collections.poolwright.virt.plugins.module_utils.images import qemu_img
@@ -135,6 +136,12 @@ class Qcow2(Image):
 
     def libvirt_info(self) -> DiskInfo:
         return DiskInfo("file", "qcow2", self._path)
+
+    def used_bytes(self, deadline: Deadline) -> int:
+        return files.used_bytes(self._path)
+
+    def note(self) -> Note:
+        return FileNote(self.location, self.name, self.backend)
 
     def _create_from_raw(self, write: Callable[[str, int], None], size: int, deadline: Deadline) -> DiskRecord:
         record = self.plan_from_func(size)

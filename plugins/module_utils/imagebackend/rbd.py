@@ -19,6 +19,7 @@ from ansible_collections.poolwright.virt.plugins.module_utils.imagebackend impor
 from ansible_collections.poolwright.virt.plugins.module_utils.imagebackend.base import Image, disk_size, grown_size, whole_sectors
 from ansible_collections.poolwright.virt.plugins.module_utils.imagebackend.ceph import Access, monitors
 from ansible_collections.poolwright.virt.plugins.module_utils.imagebackend.ceph_client import Rados
+from ansible_collections.poolwright.virt.plugins.module_utils.imagebackend.notes import Note, ObjectNote
 from ansible_collections.poolwright.virt.plugins.module_utils.imagebackend.options import DEFAULT_OPTIONS, DiskOptions
 from ansible_collections.poolwright.virt.plugins.module_utils.imagebackend.records import Backing, DiskInfo, DiskRecord
 from ansible_collections.poolwright.virt.plugins.module_utils.images import qemu_img
@@ -70,6 +71,9 @@ class Rbd(Image):
     def bytes_from_image(self, image: CachedImage, size: int | None) -> int:
         # Of several disks of one image only the first pays for the base; which one that is is not known beforehand.
         return image.allocated
+
+    def bytes_of_several(self, image: CachedImage, size: int | None, count: int) -> int:
+        return self.bytes_from_image(image, size) * (count if self.options.full else min(count, 1))
 
     def bytes_from_func(self, size: int) -> int:
         return whole_sectors(size)
@@ -205,6 +209,13 @@ class Rbd(Image):
     def libvirt_info(self) -> DiskInfo:
         secret = (self.options.user, self.options.secret) if self.options.secret else None
         return DiskInfo("network", "raw", self._path, "rbd", monitors(self.options.conf), secret)
+
+    def used_bytes(self, deadline: Deadline) -> int:
+        """As the object map has it."""
+        return int(self._rados.ask("used", self._path, deadline, "check", place=self.location, name=self.name))
+
+    def note(self) -> Note:
+        return ObjectNote(self._rados, self.location, self.name)
 
     # -- making
 

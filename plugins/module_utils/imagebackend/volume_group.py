@@ -84,6 +84,15 @@ class VolumeGroup:
             for row in rows
         ]
 
+    def own_tags(self, deadline: Deadline) -> list[str]:
+        """The tags of the group itself."""
+        return list(filter(None, self._report("vgs", "vg", "vg_tags", self.name, deadline)[0]["vg_tags"].split(",")))
+
+    def change_own_tags(self, add: Sequence[str], drop: Sequence[str], deadline: Deadline) -> None:
+        """All at once."""
+        arguments = [*_tagged(add), *(part for one in drop for part in ("--deltag", one))]
+        self._call("vgchange", ["--yes", *arguments, self.name], self.name, deadline)
+
     def extent_size(self, deadline: Deadline) -> int:
         """Bytes."""
         return int(self._report("vgs", "vg", "vg_extent_size", self.name, deadline)[0]["vg_extent_size"])
@@ -103,6 +112,11 @@ class VolumeGroup:
         if found.unmapped is None:
             raise OperationFailed("it is no thin pool", obj=where, phase="check", hint="make one: lvcreate --type thin-pool")
         return found.unmapped
+
+    def used_bytes(self, volume: str, deadline: Deadline) -> int:
+        """What a volume takes of the group, a thin one of its pool."""
+        row = self._report("lvs", "lv", "lv_size,data_percent,pool_lv", f"{self.name}/{volume}", deadline)[0]
+        return int(int(row["lv_size"]) * float(row["data_percent"] or 0) / 100) if row["pool_lv"] else int(row["lv_size"])
 
     def create(self, volume: str, size: int, tags: Sequence[str], deadline: Deadline) -> None:
         """Room as the group was given: thin in its pool, reading as zeros; else thick, with whatever was there before.

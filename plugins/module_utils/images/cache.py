@@ -16,10 +16,9 @@ from dataclasses import dataclass, field, replace
 
 from ansible_collections.poolwright.virt.plugins.module_utils.clock import Clock, Deadline
 from ansible_collections.poolwright.virt.plugins.module_utils.errors import ChecksumMismatch, ImageRefused, InvalidSpec, TransferFailed
+from ansible_collections.poolwright.virt.plugins.module_utils.images import checksums, parts, qemu_img, scratch, store
 from ansible_collections.poolwright.virt.plugins.module_utils.images import inspect as inspection
-from ansible_collections.poolwright.virt.plugins.module_utils.images import qemu_img, scratch, store
-from ansible_collections.poolwright.virt.plugins.module_utils.images.checksums import located
-from ansible_collections.poolwright.virt.plugins.module_utils.images.fetch import Received, fetch, identity_of, measure
+from ansible_collections.poolwright.virt.plugins.module_utils.images.fetch import Received, fetch
 from ansible_collections.poolwright.virt.plugins.module_utils.images.records import ImageRecord, SourceRecord
 from ansible_collections.poolwright.virt.plugins.module_utils.images.sizes import MAX_UNPACKED_SIZE, MAX_VIRTUAL_SIZE
 from ansible_collections.poolwright.virt.plugins.module_utils.images.source import ImageSource
@@ -69,16 +68,36 @@ class ImageCache:
         self._max_unpacked_size = max_unpacked_size
         # Sources without a checksum that this object has looked at: one run uses one version for all its machines.
         self._current: set[str] = set()
+        # Checksums that were read from files, for the same reason.
+        self._resolved: dict[ImageSource, ImageSource] = {}
 
     @property
     def root(self) -> str:
         return self.store.root
 
+    def resolved(self, source: ImageSource, deadline: Deadline) -> ImageSource:
+        """The source with its checksum, where that is in a file which is read once; all else of it stays.
+
+        :raises InvalidSpec: it has ``problems()``.   :raises VirtError: see ``checksums.resolved``.
+        """
+        problems = source.problems()
+        if problems:
+            raise InvalidSpec(problems)
+        if source.checksum_file is None:
+            return source
+        if source not in self._resolved:
+            self._resolved[source] = checksums.resolved(source, deadline, validate_certs=self._validate_certs)
+        return self._resolved[source]
+
     def lookup(self, source: ImageSource) -> CachedImage | None:
         """The image if it is here, fit for use, and belongs to the source as far as can be told without the network.
 
-        Changes nothing and reads two small files at most. For a URL without a checksum that is the version seen last.
+        Changes nothing and reads two small files at most. For a URL without a checksum that is the version seen last. One whose checksum
+        is in a file is not known before it is ``resolved``.
         """
+        source = self._resolved.get(source, source)
+        if source.checksum_file is not None:
+            return None
         digest = source.digest or self._remembered_digest(source)
         return None if digest is None else self._load(digest, source.used_variant)
 
@@ -87,8 +106,10 @@ class ImageCache:
 
         A source without a checksum that was seen before is asked whether it has changed, and read where it cannot tell.
 
-        :raises NotFound, AuthenticationFailed, TransferFailed: the source cannot be read.
+        :raises InvalidSpec: the source has ``problems()``.
+        :raises NotFound, AuthenticationFailed, TransferFailed: the source, or the file that its checksum is in, cannot be read.
         """
+        source = self.resolved(source, deadline)
         digest = source.digest or self._digest_now(source, deadline)
         return None if digest is None else self._load(digest, source.used_variant)
 
@@ -103,10 +124,8 @@ class ImageCache:
         :raises NotFound, AuthenticationFailed, TransferFailed, InsufficientResources: see ``fetch``.
         :raises Busy: another run was still fetching it at the deadline.
         """
-        problems = source.problems()
-        if problems:
-            raise InvalidSpec(problems)
         started = self.clock.now()
+        source = self.resolved(source, deadline)
         self.sweep()
         found = self._usable(source, started)
         if found is None:
@@ -179,9 +198,10 @@ class ImageCache:
         known = self._known_version(source)
         with scratch.scratch_directory(self.store.tmp, (source.digest or source.key).replace(":", "-")) as directory:
             unfinished = os.path.join(directory, "image")
+            place = checksums.located(source, deadline, validate_certs=self._validate_certs)
             with open(unfinished, "xb", buffering=0) as stream:
                 received = fetch(
-                    located(source, deadline),
+                    place,
                     stream.fileno(),
                     self.store.tmp,
                     deadline,
@@ -192,8 +212,15 @@ class ImageCache:
                 os.fsync(stream.fileno())
             if received is None:
                 return self._still_current(source, known, directory)
+            pieces = None
+            if parts.are_beside(place, unfinished):
+                most = self._max_virtual_size
+                pieces = parts.gather(place, received, unfinished, deadline, validate_certs=self._validate_certs, max_virtual_size=most)
+                received = pieces.received
             if source.digest is not None and received.digest != source.digest:
                 raise _mismatch(source, received)
+            if pieces is not None:
+                received = parts.assemble(place, pieces, unfinished, deadline)
             inspected = self._inspect(unfinished, source.format, str(source), deadline)
             if source.digest is not None:
                 return self._commit(source, received, inspected, directory, unfinished)
@@ -287,7 +314,7 @@ class ImageCache:
 
     def _remembered_digest(self, source: ImageSource) -> str | None:
         seen = self.store.source(source.key)
-        if seen is None or (not source.is_remote and seen.identity != identity_of(source)):
+        if seen is None or (not source.is_remote and seen.identity != parts.identity_of(source)):
             return None
         return seen.digest
 
@@ -296,14 +323,15 @@ class ImageCache:
         seen = self.store.source(source.key)
         if seen is None or source.key in self._current:
             return None if seen is None else seen.digest
-        if not source.is_remote and seen.identity == identity_of(source):
+        if not source.is_remote and seen.identity == parts.identity_of(source):
             return seen.digest
         if source.is_remote and seen.validators:
             answer = open_url(source.source, deadline.remaining, known=seen.validators, validate_certs=self._validate_certs)
             if answer is None:
                 return seen.digest
             answer.stream.close()
-        return measure(source, deadline, validate_certs=self._validate_certs, max_unpacked_size=self._max_unpacked_size)
+        bounds = {"max_unpacked_size": self._max_unpacked_size, "max_virtual_size": self._max_virtual_size}
+        return parts.measure(source, deadline, validate_certs=self._validate_certs, **bounds)
 
 
 def _as_cached(path: str, record: ImageRecord) -> CachedImage:

@@ -25,32 +25,22 @@ _BARE = re.compile(r"[0-9a-fA-F]{64}|[0-9a-fA-F]{128}")
 _SHOWN = 5
 
 
-def is_reference(checksum: str) -> bool:
-    """Whether this names a file with checksums rather than being one; ``sha256:`` before a URL is no part of it."""
-    return "://" in checksum or checksum.startswith("/")
-
-
-def resolved(image: ImageSource, deadline: Deadline) -> ImageSource:
+def resolved(image: ImageSource, deadline: Deadline, *, validate_certs: bool = True) -> ImageSource:
     """The image with its checksum, read from the file that ``checksum`` names; as it is where it has one already, or none.
 
     :raises NotFound: there is no such file, or no line of it is the image's.
     :raises InvalidSpec: it cannot be said which line is.   :raises TransferFailed, AuthenticationFailed: the file cannot be read.
     """
-    if image.checksum is None or not is_reference(image.checksum):
+    place = image.checksum_file
+    if place is None:
         return image
-    named = re.sub(r"^sha(256|512):(?=[a-z]+://|/)", "", image.checksum)
-    place = ImageSource(named, None, "raw")
-    problems = place.problems()
-    if problems or not place.name:
-        said = [problem.partition(": ")[2] for problem in problems] or [f"{place} names no file"]
-        raise InvalidSpec([f"image.checksum: {fault}" for fault in said])
-    return replace(image, checksum=choose(read(place, deadline), image.name, str(place)))
+    return replace(image, checksum=choose(read(place, deadline, validate_certs=validate_certs), image.name, str(place)))
 
 
-def read(place: ImageSource, deadline: Deadline) -> str:
+def read(place: ImageSource, deadline: Deadline, *, validate_certs: bool = True) -> str:
     """The text of a small file."""
     if place.is_remote:
-        answer = open_url(place.source, deadline.remaining)
+        answer = open_url(place.source, deadline.remaining, validate_certs=validate_certs)
         if answer is None:
             raise TransferFailed("the server says that the file has not changed, though nothing was asked about that", obj=str(place), phase="checksum")
         with answer.stream as stream:
@@ -105,7 +95,7 @@ def parse(text: str) -> list[tuple[str, str]]:
     return found
 
 
-def located(image: ImageSource, deadline: Deadline) -> ImageSource:
+def located(image: ImageSource, deadline: Deadline, *, validate_certs: bool = True) -> ImageSource:
     """The file of a directory, or of another cache, that has the image's checksum: by its place in a cache, else by ``SHA256SUMS``.
 
     :raises NotFound: there is none.
@@ -116,11 +106,11 @@ def located(image: ImageSource, deadline: Deadline) -> ImageSource:
     algorithm, _colon, digits = digest.partition(":")
     # What is in another cache is unpacked already, so only what never was packed has this checksum there.
     cached = image.beside(f"{algorithm}/{digits}.{image.variant}")
-    if not image.compression and _is_there(cached, deadline):
+    if not image.compression and _is_there(cached, deadline, validate_certs):
         return cached
     sums = replace(image.beside(f"{algorithm.upper()}SUMS"), checksum=None)
     try:
-        names = {posixpath.normpath(name) for found, name in parse(read(sums, deadline)) if found == digest and name}
+        names = {posixpath.normpath(name) for found, name in parse(read(sums, deadline, validate_certs=validate_certs)) if found == digest and name}
     except NotFound:
         names = set()
     # Names lead nowhere but into the directory.
@@ -131,11 +121,11 @@ def located(image: ImageSource, deadline: Deadline) -> ImageSource:
     raise NotFound(said, obj=redact(image.source), phase="fetch", hint="correct source or checksum, or give the image's own URL or path")
 
 
-def _is_there(image: ImageSource, deadline: Deadline) -> bool:
+def _is_there(image: ImageSource, deadline: Deadline, validate_certs: bool) -> bool:
     if not image.is_remote:
         return os.path.isfile(unquote(urlsplit(image.source).path) if "://" in image.source else image.source)
     try:
-        answer = open_url(image.source, deadline.remaining)
+        answer = open_url(image.source, deadline.remaining, validate_certs=validate_certs)
     except NotFound:
         return False
     if answer is not None:

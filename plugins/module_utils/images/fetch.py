@@ -11,7 +11,8 @@ import hashlib
 import os
 import stat
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
+from typing import Any
 
 from ansible_collections.poolwright.virt.plugins.module_utils.clock import Clock, Deadline
 from ansible_collections.poolwright.virt.plugins.module_utils.errors import ImageRefused, NotFound, TransferFailed
@@ -44,22 +45,33 @@ class FileIdentity:
 
 @dataclass(frozen=True)
 class Received:
-    """What arrived: ``digest`` is ``<algorithm>:<hex>`` of all of it, ``size`` its bytes, ``stored`` those of what was kept of it, unpacked."""
+    """What arrived: ``digest`` is ``<algorithm>:<hex>`` of all of it, ``size`` its bytes, ``stored`` those of what was kept of it, unpacked.
+
+    ``hasher`` has the digest, for whoever goes on with what follows; ``head`` is the begin of what arrived where it was asked for.
+    """
 
     digest: str
     size: int
     validators: Validators = Validators()
     identity: FileIdentity | None = None
     stored: int = -1
+    hasher: Any = field(default=None, repr=False, compare=False)
+    head: bytes = field(default=b"", repr=False, compare=False)
 
 
 @dataclass(frozen=True)
 class _Sink:
-    """Where the bytes go: the file, below 0 for nowhere, the directory it is in, and how many it may get when they are unpacked."""
+    """Where the bytes go: the file, below 0 for nowhere, the directory it is in, and how many it may get when they are unpacked.
+
+    ``after`` has hashed what comes before them, and so many of the first are told. A local file may be behind a link only with ``links``.
+    """
 
     fd: int
     directory: str
     most: int
+    after: Any = None
+    head: int = 0
+    links: bool = True
 
 
 def fetch(
@@ -71,6 +83,8 @@ def fetch(
     known: Validators | None = None,
     validate_certs: bool = True,
     max_unpacked_size: int = MAX_UNPACKED_SIZE,
+    after: Any = None,
+    links: bool = True,
 ) -> Received | None:
     """Write a source's bytes, unpacked, into the empty file ``fd``; None where the server says that the ``known`` version is current.
 
@@ -79,26 +93,37 @@ def fetch(
     :param directory: where that file is, for the free space.
     :raises NotFound, AuthenticationFailed, TransferFailed: the source cannot be read; ``transient`` says whether trying again may help.
     :param max_unpacked_size: bytes that a compressed file may become.
+    :param after: a ``Received.hasher``: the digest is of what that has hashed, and of this after it.
+    :param links: whether a local file may be a symbolic link.
     :raises ImageRefused: a compressed file is not what it was said to be, damaged, or becomes too large.
     :raises InsufficientResources: the image does not fit, known beforehand where its size is.
     :raises DeadlineExceeded: looked at after every chunk.
     """
-    sink = _Sink(fd, directory, max_unpacked_size)
+    sink = _Sink(fd, directory, max_unpacked_size, after, 0, links)
     if not source.is_remote:
         return _fetch_file(source, sink, deadline)
     answer = open_url(source.source, deadline.remaining, known=known, validate_certs=validate_certs)
     return None if answer is None else _receive(source, answer, sink, deadline, validate_certs)
 
 
-def measure(source: ImageSource, deadline: Deadline, *, validate_certs: bool = True, max_unpacked_size: int = MAX_UNPACKED_SIZE) -> str:
-    """The digest that ``fetch`` would tell, keeping nothing; raises the same."""
-    sink = _Sink(-1, "", max_unpacked_size)
+def measure(
+    source: ImageSource,
+    deadline: Deadline,
+    *,
+    validate_certs: bool = True,
+    max_unpacked_size: int = MAX_UNPACKED_SIZE,
+    after: Any = None,
+    links: bool = True,
+    head: int = 0,
+) -> Received:
+    """What ``fetch`` would tell, keeping nothing but the first ``head`` bytes; raises the same."""
+    sink = _Sink(-1, "", max_unpacked_size, after, head, links)
     if not source.is_remote:
-        return _fetch_file(source, sink, deadline).digest
+        return _fetch_file(source, sink, deadline)
     answer = open_url(source.source, deadline.remaining, validate_certs=validate_certs)
     if answer is None:
         raise TransferFailed("the server says that the image has not changed, though nothing was asked about that", obj=str(source), phase="fetch")
-    return _receive(source, answer, sink, deadline, validate_certs).digest
+    return _receive(source, answer, sink, deadline, validate_certs)
 
 
 def identity_of(source: ImageSource) -> FileIdentity | None:
@@ -117,8 +142,7 @@ def _receive(source: ImageSource, answer: Answer, sink: _Sink, deadline: Deadlin
             if download.size is not None and sink.fd >= 0:
                 check_space(sink.directory, download.size, "fetch")
             try:
-                digest, size, kept = _pump(download.read_into, sink, source, deadline)
-                return Received(digest, size, download.validators, stored=kept)
+                return replace(_pump(download.read_into, sink, source, deadline), validators=download.validators)
             except ChangedMeanwhile as exc:
                 if not remaining:
                     raise TransferFailed(str(exc), obj=str(source), phase="fetch", hint="try again later") from exc
@@ -133,7 +157,7 @@ def _fetch_file(source: ImageSource, sink: _Sink, deadline: Deadline) -> Receive
     shown = str(source)
     try:
         # Not blocking: a FIFO would wait for its writer.
-        origin = os.open(source.path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
+        origin = os.open(source.path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK | (0 if sink.links else os.O_NOFOLLOW))
     except FileNotFoundError:
         raise NotFound("there is no such file on the host that the disks are on", obj=shown, phase="fetch", hint="correct the image's source") from None
     except OSError as exc:
@@ -154,13 +178,13 @@ def _fetch_file(source: ImageSource, sink: _Sink, deadline: Deadline) -> Receive
             except OSError as exc:
                 raise TransferFailed(f"it cannot be read: {exc.strerror}", obj=shown, phase="fetch") from exc
 
-        digest, size, kept = _pump(read_into, sink, source, deadline)
+        received = _pump(read_into, sink, source, deadline)
         identity = FileIdentity.of(os.fstat(origin))
     finally:
         os.close(origin)
     if identity != FileIdentity.of(before):
         raise TransferFailed("the file changed while it was read", obj=shown, phase="fetch", hint="wait until whatever writes it is done")
-    return Received(digest, size, identity=identity, stored=kept)
+    return replace(received, identity=identity)
 
 
 def _let_settle(found: os.stat_result, clock: Clock) -> None:
@@ -168,10 +192,11 @@ def _let_settle(found: os.stat_result, clock: Clock) -> None:
         clock.sleep(_TICK_SECONDS)
 
 
-def _pump(read_into: Callable[[memoryview], int], sink: _Sink, source: ImageSource, deadline: Deadline) -> tuple[str, int, int]:
-    """Move everything; returns the digest and the bytes of what came, and the bytes of what was kept."""
+def _pump(read_into: Callable[[memoryview], int], sink: _Sink, source: ImageSource, deadline: Deadline) -> Received:
+    """Move everything."""
     shown = str(source)
-    hasher = hashlib.new(source.algorithm)
+    hasher = hashlib.new(source.algorithm) if sink.after is None else sink.after.copy()
+    head = b""
     writer: Writer = SparseWriter(sink.fd) if sink.fd >= 0 else NullWriter()
     buffer = bytearray(CHUNK)
     view = memoryview(buffer)
@@ -182,6 +207,7 @@ def _pump(read_into: Callable[[memoryview], int], sink: _Sink, source: ImageSour
             filled = _fill(read_into, view)
             hasher.update(view[:filled])
             size += filled
+            head += view[: max(0, min(filled, sink.head - len(head)))]
             if unpacker is not None:
                 unpacker.write(view[:filled])
             else:
@@ -191,7 +217,7 @@ def _pump(read_into: Callable[[memoryview], int], sink: _Sink, source: ImageSour
             deadline.check("the transfer", obj=shown, phase="fetch", hint="the image is large or the source slow: allow more time")
         if unpacker is not None:
             unpacker.finish()
-        return f"{source.algorithm}:{hasher.hexdigest()}", size, writer.finish()
+        return Received(f"{source.algorithm}:{hasher.hexdigest()}", size, stored=writer.finish(), hasher=hasher, head=head)
 
 
 def _fill(read_into: Callable[[memoryview], int], view: memoryview) -> int:

@@ -48,7 +48,7 @@ _REMEDIES = {
     "backing_file": "make it self-contained: qemu-img convert -O qcow2 OLD NEW",
     "data_file": "make it self-contained: qemu-img convert -O qcow2 OLD NEW",
     "unknown_features": "rewrite it with plain features: qemu-img convert -O qcow2 OLD NEW",
-    "descriptor": "only monolithicSparse and streamOptimized VMDKs that name no other file are accepted",
+    "descriptor": "make it one file: qemu-img convert -O vmdk OLD NEW",
 }
 
 
@@ -91,6 +91,8 @@ def inspect_file(path: str, declared: str, deadline: Deadline, *, name: str = ""
     stat = os.stat(path)
     with open(path, "rb") as stream:
         head = stream.read(_HEAD)
+    if declared == "vmdk" and vmdk.is_descriptor(head):
+        raise _refused(name, "it is a descriptor only, and its disk is in other files", "give one file that holds all, or the descriptor as it is beside them")
     if stat.st_size < SECTOR:
         raise _refused(name, f"it has {stat.st_size} bytes: too few to be a disk", "look what the source delivers")
     header = qcow2_header.parse(head) if declared == "qcow2" else None

@@ -124,6 +124,11 @@ def fill(source: str, source_format: str, target: str, target_format: str, deadl
     _run(argv, deadline, "convert", target, CONVERTING)
 
 
+def compare(path: str, format: str, other: str, other_format: str, deadline: Deadline) -> None:
+    """:raises ToolFailed: a guest would see other bytes in them."""
+    _run(["compare", "-q", "-f", format, "-F", other_format, path, other], deadline, "compare", other, CONVERTING)
+
+
 def resize(path: str, format: str, size: int, deadline: Deadline, *, preallocation: str = "off") -> None:
     """Grow an image to ``size`` bytes; the tool itself refuses to shrink one. :raises Busy: a guest has it open."""
     how = [] if preallocation == "off" else [f"--preallocation={preallocation}"]

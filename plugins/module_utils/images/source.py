@@ -7,6 +7,7 @@
 from __future__ import annotations
 
 import hashlib
+import os
 import re
 from dataclasses import dataclass, field, replace
 from urllib.parse import SplitResult, quote, unquote, urlsplit, urlunsplit
@@ -19,6 +20,7 @@ DEFAULT_ALGORITHM = "sha256"
 _HEX_LENGTH = {"sha256": 64, "sha512": 128}
 _BROKEN = ("md5", "sha1")
 _REMOTE = ("http", "https")
+_BEFORE_A_PLACE = re.compile(r"^sha(256|512):(?=[a-z]+://|/)", re.IGNORECASE)
 
 
 @dataclass(frozen=True)
@@ -27,7 +29,8 @@ class ImageSource:
 
     :ivar source: ``http(s)://`` or ``file://`` URL, or an absolute path on the host that the disks are on. May hold
         credentials: it is left out of ``repr``, and ``str()`` hides them.
-    :ivar checksum: ``sha256:<hex>`` or ``sha512:<hex>`` of the file as it is fetched; None where nobody vouches for it.
+    :ivar checksum: ``sha256:<hex>`` or ``sha512:<hex>`` of the file as it is fetched, or the URL or absolute path of a file that has it, as
+        ``sha256sum`` writes one; None where nobody vouches for it.
     :ivar format: what the file is said to be, one of ``FORMATS``; never guessed. Of a compressed file, what is in it.
     :ivar compression: one of ``SUFFIXES``, "" where it is not compressed. The checksum is of the file as it is fetched.
     :ivar convert_to: one of ``TARGETS``: what machines get in place of the file, "" for the file itself.
@@ -36,7 +39,7 @@ class ImageSource:
     """
 
     source: str = field(repr=False)
-    checksum: str | None = None
+    checksum: str | None = field(default=None, repr=False)
     format: str = "qcow2"
     compression: str = ""
     convert_to: str = ""
@@ -51,14 +54,29 @@ class ImageSource:
             return replace(self, source=urlunsplit(parts._replace(path=parts.path + quote(name))))
         return replace(self, source=self.source + name)
 
-    def problems(self, where: str = "image") -> list[str]:
-        """Every fault of the description, each with its place and remedy; touches nothing."""
+    def sibling(self, name: str) -> ImageSource:
+        """A file in the directory that this file is in, as it is, and of which nobody vouches for by itself."""
+        if _scheme(self.source):
+            parts = urlsplit(self.source)
+            return ImageSource(urlunsplit(parts._replace(path=parts.path.rpartition("/")[0] + "/" + quote(name))), None, "raw")
+        return ImageSource(os.path.join(os.path.dirname(self.source), name), None, "raw")
+
+    def problems(self, where: str = "image", *, referring: bool = True) -> list[str]:
+        """Every fault of the description, each with its place and remedy; touches nothing.
+
+        :param referring: whether the checksum may be in a file that it names.
+        """
         faults = _source_faults(self.source)
-        vague = not faults and self.checksum is None and self.is_directory
+        vague = not faults and self.is_directory
+        place = self.checksum_file if referring else None
+        said = _checksum_faults(self.checksum) if place is None else _place_faults(place)
+        if vague and self.checksum is None:
+            said = [f"is missing; {self} is a directory, and the checksum says which image of it"]
+        if vague and place is not None:
+            said = [f"names a file with checksums; {self} is a directory, and only the checksum itself says which image of it"]
         return [
             *(f"{where}.source: {fault}" for fault in faults),
-            *([f"{where}.checksum: is missing; {self} is a directory, and the checksum says which image of it"] if vague else []),
-            *(f"{where}.checksum: {fault}" for fault in _checksum_faults(self.checksum)),
+            *(f"{where}.checksum: {fault}" for fault in said),
             *(f"{where}.format: {fault}" for fault in _faults_of_choice(self.format, FORMATS)),
             *(f"{where}.compression: {fault}" for fault in _faults_of_choice(self.compression, ("", *SUFFIXES))),
             *(f"{where}.convert_to: {fault}" for fault in _faults_of_choice(self.convert_to, ("", *TARGETS))),
@@ -74,9 +92,15 @@ class ImageSource:
         return unquote(urlsplit(self.source).path) if _scheme(self.source) == "file" else self.source
 
     @property
+    def checksum_file(self) -> ImageSource | None:
+        """The file that the checksum is in, where it names one; ``sha256:`` before a URL or a path is no part of it."""
+        named = _BEFORE_A_PLACE.sub("", self.checksum or "")
+        return ImageSource(named, None, "raw") if "://" in named or named.startswith("/") else None
+
+    @property
     def digest(self) -> str | None:
-        """The checksum as the cache spells it: lower case, with its algorithm."""
-        return None if self.checksum is None else self.checksum.lower()
+        """The checksum as the cache spells it, lower case, with its algorithm; None while it is only known which file it is in."""
+        return None if self.checksum is None or self.checksum_file is not None else self.checksum.lower()
 
     @property
     def algorithm(self) -> str:
@@ -162,6 +186,10 @@ def _checksum_faults(checksum: str | None) -> list[str]:
     if len(digits) != _HEX_LENGTH[algorithm] or set(digits) - set("0123456789abcdef"):
         return [f"{checksum!r} does not have {_HEX_LENGTH[algorithm]} hex digits"]
     return []
+
+
+def _place_faults(place: ImageSource) -> list[str]:
+    return _source_faults(place.source) or ([] if place.name else [f"{place} names no file"])
 
 
 def _faults_of_choice(name: str, choices: tuple[str, ...]) -> list[str]:

@@ -10,12 +10,14 @@
     <root>/sha256/<digest>.<variant>.json     its ImageRecord; the file's mtime says when the image was last used
     <root>/sha256/<digest>.<variant>.pinned   empty: that image, and all that was converted from it, is never aged
     <root>/sources/<sha256 of source>.json    SourceRecord, only of sources without a checksum
+    <root>/directories/<sha256 of path>       the path of a directory in which disks stand on images, as whoever made one told
     <root>/tmp/                               what is being made, and locks
 """
 
 from __future__ import annotations
 
 import contextlib
+import hashlib
 import os
 import re
 from collections.abc import Iterator
@@ -138,6 +140,23 @@ class Store:
             stream.flush()
             os.fsync(stream.fileno())
         scratch.publish(unfinished, final, 0o644)
+
+    def note_directory(self, path: str) -> None:
+        """Have it known that disks in this directory stand on images of this cache."""
+        parent = os.path.join(self.root, "directories")
+        final = os.path.join(parent, hashlib.sha256(os.fsencode(path)).hexdigest())
+        if os.path.lexists(final):
+            return
+        scratch.make_directories(self.tmp, 0o700)
+        scratch.make_directories(parent)
+        with scratch.scratch_directory(self.tmp, "directory") as directory:
+            self.write(directory, final, os.fsencode(path))
+
+    def noted_directories(self) -> list[str]:
+        """In the order of their names."""
+        parent = os.path.join(self.root, "directories")
+        found = (_read(os.path.join(parent, name)) for name in _names(parent))
+        return sorted(os.fsdecode(path) for path in found if path and path.startswith(b"/"))
 
     def forget_stale_sources(self) -> None:
         """Remove what is remembered of sources whose images are not here any more, in no form."""

@@ -14,9 +14,10 @@ import contextlib
 import os
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from functools import partial
 
 from ansible_collections.poolwright.virt.plugins.module_utils.clock import Deadline
-from ansible_collections.poolwright.virt.plugins.module_utils.errors import Busy, NotFound
+from ansible_collections.poolwright.virt.plugins.module_utils.errors import Busy, InvalidSpec, NotFound
 from ansible_collections.poolwright.virt.plugins.module_utils.images import scratch
 from ansible_collections.poolwright.virt.plugins.module_utils.images.cache import ImageCache
 from ansible_collections.poolwright.virt.plugins.module_utils.images.sparse import naming_storage_errors
@@ -70,18 +71,24 @@ def age(cache: ImageCache, users: Users, max_unused: float, deadline: Deadline) 
     return done
 
 
-def remove(cache: ImageCache, digest: str, variant: str, users: Users, deadline: Deadline) -> list[Entry]:
-    """Remove an image with all that was converted from it, pinned or not; returns what there was of it.
+def remove(cache: ImageCache, digest: str, variant: str, users: Users, deadline: Deadline, *, force: bool = False) -> list[Entry]:
+    """Remove an image with all that was converted from it; returns what there was of it.
 
+    :param force: also one that is pinned.
+    :raises InvalidSpec: it is pinned.
     :raises Busy: somebody stands on it, or another run works on it; nothing was changed.
     """
     found = entries_of(cache, digest, variant)
-    check_unused(found, users)
+    check_removable(found, users, force=force)
     cache.sweep()
+
+    def still_fit(entry: Entry, last_used: float) -> bool:
+        return last_used == entry.last_used and (force or not cache.store.is_pinned(digest, variant))
+
     with naming_storage_errors(cache.root, "remove"):
         for entry in found:
-            if not _remove(cache, entry, entry.last_used.__eq__, deadline) and os.path.lexists(entry.path):
-                raise Busy("it was used by another run just now", obj=entry.path, phase="remove", hint="run again if it shall go nevertheless")
+            if not _remove(cache, entry, partial(still_fit, entry), deadline) and os.path.lexists(entry.path):
+                raise Busy("it was used or pinned by another run just now", obj=entry.path, phase="remove", hint="run again if it shall go nevertheless")
         with contextlib.suppress(FileNotFoundError):
             os.unlink(cache.store.image_path(digest, variant) + ".pinned")
         cache.store.forget_stale_sources()
@@ -92,8 +99,11 @@ def entries_of(cache: ImageCache, digest: str, variant: str) -> list[Entry]:
     return [entry for entry in cache.store.entries() if (entry.digest, entry.variant) == (digest, variant)]
 
 
-def check_unused(entries: list[Entry], users: Users) -> None:
-    """:raises Busy: somebody stands on one of them."""
+def check_removable(entries: list[Entry], users: Users, *, force: bool) -> None:
+    """:raises InvalidSpec: one of them is pinned, unless forced.   :raises Busy: somebody stands on one of them, forced or not."""
+    pinned = [entry.path for entry in entries if entry.pinned]
+    if pinned and not force:
+        raise InvalidSpec([f"force: {pinned[0]} is pinned; unpin it with state: present, or set force: true to remove it nevertheless"])
     for entry in entries:
         who = users.of(entry.path)
         if who:

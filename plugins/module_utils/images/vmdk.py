@@ -29,6 +29,10 @@ _COMPRESSED, _MARKERS = 1 << 16, 1 << 17
 _MOST_DESCRIPTOR = 128  # sectors
 _EXTENT = re.compile(r'^\s*(RW|RDONLY|NOACCESS)\s+(\d+)\s+(\w+)(?:\s+"([^"]*)")?')
 _NO_PARENT = "ffffffff"
+# What a descriptor alone may say that the disk is in: plain names beside it, each from its first byte on.
+_BESIDE = re.compile(r'(?:RW|RDONLY)\s+([1-9]\d{0,17})\s+(FLAT|VMFS|SPARSE)\s+"(\w[\w .()+@=-]{0,254})"(?:\s+0)?')
+_IN_PARTS = ("monolithicFlat", "twoGbMaxExtentFlat", "twoGbMaxExtentSparse", "vmfs")
+_MOST_EXTENTS = 8192
 _PLACES = ("I", "L")
 
 
@@ -40,6 +44,15 @@ class Vmdk:
     virtual_size: int
     adapter_type: str
     allocated: int
+
+
+@dataclass(frozen=True)
+class Extent:
+    """A file with a part of a disk, beside its descriptor: its ``name``, whether it holds that part byte by byte, and its sectors."""
+
+    name: str
+    flat: bool
+    sectors: int
 
 
 @dataclass(frozen=True)
@@ -83,6 +96,52 @@ def read(file: Window, *, max_virtual_size: int = MAX_VIRTUAL_SIZE) -> tuple[Vmd
         return None, problems
     adapter = ADAPTERS.get(descriptor.get("ddb.adapterType", "").lower(), "")
     return Vmdk(DISK_TYPES[create_type], header.capacity * SECTOR, adapter, allocated), []
+
+
+def is_descriptor(head: bytes) -> bool:
+    """Whether a file that begins so says that its disk is in other files."""
+    return head.startswith(DESCRIPTOR_MAGIC)
+
+
+def read_parts(text: bytes, *, max_virtual_size: int = MAX_VIRTUAL_SIZE) -> tuple[tuple[Extent, ...], list[str]]:
+    """The files that a descriptor's disk is in, in their order; or everything why it must not be used."""
+    facts, _extents, problems = _lines(text)
+    problems += _parent_problems(facts)
+    if facts.get("createType", "") not in _IN_PARTS:
+        problems.append(f"its type {facts.get('createType', '')!r} is none of a disk in files beside it: {', '.join(_IN_PARTS)}")
+    found = []
+    for line in (line.strip() for line in text.split(b"\0", 1)[0].decode("utf-8", "replace").splitlines()):
+        if line.startswith(("RW", "RDONLY", "NOACCESS")):
+            match = _BESIDE.fullmatch(line)
+            if match is None:
+                problems.append(f"its descriptor refers to what is no plain file beside it ({line[:200]})")
+            else:
+                found.append(Extent(match.group(3), match.group(2) != "SPARSE", int(match.group(1))))
+    size = sum(extent.sectors for extent in found) * SECTOR
+    if not problems and len({extent.name for extent in found}) != len(found):
+        problems.append("its descriptor names a file twice")
+    if not problems and not 0 < len(found) <= _MOST_EXTENTS:
+        problems.append(f"its descriptor names {len(found)} files")
+    if not problems and not 0 < size <= max_virtual_size:
+        problems.append(f"its disk would have {size} bytes, where at most {max_virtual_size} are allowed")
+    return tuple(found), problems
+
+
+def read_part(file: Window, extent: Extent) -> list[str]:
+    """Everything why a file is not the part of the disk that its descriptor says."""
+    if extent.flat:
+        return [] if file.size == extent.sectors * SECTOR else [f"{extent.name} has {file.size} bytes, where its descriptor says {extent.sectors * SECTOR}"]
+    header = _parse(file.read_at(0, SECTOR))
+    if header is None:
+        return [f"{extent.name} does not begin as a sparse extent does"]
+    problems = _header_problems(header, MAX_VIRTUAL_SIZE)
+    if header.capacity != extent.sectors:
+        problems.append(f"it has {header.capacity} sectors, where its descriptor says {extent.sectors}")
+    if header.flags & _COMPRESSED:
+        problems.append("it is compressed")
+    if not problems:
+        problems = _walk(file, header)[1]
+    return [f"{extent.name}: {problem}" for problem in problems]
 
 
 def read_descriptor(text: bytes) -> tuple[Vmdk | None, list[str]]:

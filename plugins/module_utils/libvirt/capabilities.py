@@ -7,7 +7,8 @@
 from __future__ import annotations
 
 import xml.etree.ElementTree as ET  # what is parsed comes from libvirtd, which runs as root
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 
 from ansible_collections.poolwright.virt.plugins.module_utils.errors import OperationFailed
 
@@ -22,10 +23,26 @@ class Versions:
 
 @dataclass(frozen=True)
 class HostCapabilities:
-    """``uuid`` is "" for drivers without one; ``arch`` is the host's own."""
+    """``uuid`` is "" for drivers without one; ``arch`` is the host's own.
+
+    :ivar cpu: its ``<cpu>`` as XML, without what differs between hosts that are alike; "" where it does not tell.
+    :ivar machines: the machine types of guests, every name of each, by ``arch/virt_type``, such as ``x86_64/kvm``.
+    """
 
     uuid: str
     arch: str
+    cpu: str = ""
+    cpu_model: str = ""
+    machines: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class CpuMatch:
+    """How a CPU compares with a host's: the host has all of it (``fits``), and nothing else (``same``). ``why`` it does not fit, in libvirt's words."""
+
+    fits: bool
+    same: bool = False
+    why: str = ""
 
 
 @dataclass(frozen=True)
@@ -107,9 +124,14 @@ def _attribute(element: ET.Element, path: str, key: str) -> str:
     return "" if found is None else found.get(key, "")
 
 
-def secret_xml(usage: str, name: str, *, private: bool, ephemeral: bool) -> ET.Element:
-    """A secret's definition; libvirt calls what it is known by differently for each use."""
+def secret_xml(usage: str, name: str, *, private: bool, ephemeral: bool, uuid: str = "") -> ET.Element:
+    """A secret's definition; libvirt calls what it is known by differently for each use.
+
+    :param uuid: "" leaves it to libvirt.
+    """
     secret = ET.Element("secret", ephemeral="yes" if ephemeral else "no", private="yes" if private else "no")
+    if uuid:
+        ET.SubElement(secret, "uuid").text = uuid
     said = ET.SubElement(secret, "usage", type=usage)
     ET.SubElement(said, {"volume": "volume", "iscsi": "target"}.get(usage, "name")).text = name
     return secret
@@ -120,7 +142,34 @@ def parse_host_capabilities(text: str) -> HostCapabilities:
     arch = root.findtext("host/cpu/arch", "")
     if not arch:
         raise OperationFailed("libvirt's capabilities name no architecture", phase="connect")
-    return HostCapabilities(root.findtext("host/uuid", "").lower(), arch)
+    cpu = root.find("host/cpu")
+    comparable = "" if cpu is None or cpu.find("model") is None else comparable_cpu(cpu)
+    return HostCapabilities(root.findtext("host/uuid", "").lower(), arch, comparable, root.findtext("host/cpu/model", ""), _machine_types(root))
+
+
+def comparable_cpu(cpu: ET.Element) -> str:
+    """What two CPUs are compared by, as XML: neither how many there are, nor what a firmware update changes."""
+    copied = ET.Element("cpu", dict(cpu.attrib))
+    for element in cpu:
+        if element.tag in ("arch", "model", "vendor", "feature"):
+            kept = ET.SubElement(copied, element.tag, dict(element.attrib))
+            kept.text = (element.text or "").strip() or None
+    return ET.tostring(copied, encoding="unicode")
+
+
+def _machine_types(root: ET.Element) -> dict[str, tuple[str, ...]]:
+    """A virtualization type may have machine types of its own; without, it has those of its architecture."""
+    found: dict[str, set[str]] = {}
+    for arch in root.iterfind("guest/arch"):
+        common = _machine_names(arch)
+        for domain in arch.iterfind("domain"):
+            kind = f"{arch.get('name', '')}/{domain.get('type', '')}"
+            found.setdefault(kind, set()).update(_machine_names(domain) or common)
+    return {kind: tuple(sorted(names)) for kind, names in sorted(found.items())}
+
+
+def _machine_names(element: ET.Element) -> set[str]:
+    return {name for one in element.iterfind("machine") for name in (one.text, one.get("canonical")) if name}
 
 
 def parse_domain_capabilities(text: str) -> DomainCapabilities:

@@ -8,9 +8,12 @@ from __future__ import annotations
 
 import os
 import xml.etree.ElementTree as ET
+from collections.abc import Iterator
 
 from ansible_collections.poolwright.virt.plugins.module_utils.clock import Clock
-from ansible_collections.poolwright.virt.plugins.module_utils.errors import NotFound
+from ansible_collections.poolwright.virt.plugins.module_utils.errors import IncompleteAnswer, NotFound
+from ansible_collections.poolwright.virt.plugins.module_utils.libvirt.faults import InvalidState
+from ansible_collections.poolwright.virt.plugins.module_utils.libvirt.guest import DomainState
 from ansible_collections.poolwright.virt.plugins.module_utils.libvirt.host import Host
 from ansible_collections.poolwright.virt.plugins.module_utils.stats import Stats
 
@@ -26,23 +29,35 @@ def default_uri() -> str:
 def disk_files(uri: str, clock: Clock, stats: Stats) -> list[tuple[str, str]]:
     """(``domain <name>``, path) of each file and block device that a domain names, those of its backing chain included.
 
+    Of one that runs, both what it has and what it will have when it next starts: a disk that was plugged in or taken off by half is in one only.
+
     :raises ConnectionFailed, AuthenticationFailed: libvirt cannot be asked.
+    :raises IncompleteAnswer: a disk is a volume of a pool that is not active, so nobody can tell which file that is.
     """
     host = Host(uri, clock, stats)
-    found = []
+    found: dict[tuple[str, str], None] = {}
     try:
         for seen in host.domains():
+            who = f"domain {seen.guest.name}"
             try:
-                domain = seen.guest.xml()
+                views = [seen.guest.xml(), *([seen.guest.xml(defined=True)] if seen.state is not DomainState.SHUTOFF else [])]
             except NotFound:  # removed meanwhile
                 continue
-            found += [(f"domain {seen.guest.name}", path) for path in _paths(domain)]
+            found.update(dict.fromkeys((who, path) for view in views for path in _paths(host, who, view)))
     finally:
         host.close()
-    return found
+    return list(found)
 
 
-def _paths(domain: str) -> list[str]:
-    sources = ET.fromstring(domain).findall("./devices/disk//source")  # noqa: S314  libvirt's own, and libvirt is trusted
-    named = (source.get("file") or source.get("dev") for source in sources)
-    return [path for path in named if path]
+def _paths(host: Host, who: str, domain: str) -> Iterator[str]:
+    for source in ET.fromstring(domain).findall("./devices/disk//source"):  # noqa: S314  libvirt's own, and libvirt is trusted
+        path = source.get("file") or source.get("dev")
+        pool, volume = source.get("pool"), source.get("volume")
+        if pool and volume:
+            try:
+                path = host.volume_path(pool, volume)
+            except InvalidState as exc:
+                said = f"its disk is the volume {volume} of the pool {pool}, which is not active, so nobody can say which images are in use"
+                raise IncompleteAnswer(said, obj=who, phase="look up", hint=f"start the pool: virsh pool-start {pool}") from exc
+        if path:
+            yield path

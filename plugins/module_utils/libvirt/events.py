@@ -11,9 +11,7 @@ everything. So ours only put what they are told into a queue, and whoever waits 
 from __future__ import annotations
 
 import contextlib
-import functools
 import queue
-import threading
 from dataclasses import dataclass
 from types import TracebackType
 from typing import Any
@@ -21,11 +19,11 @@ from typing import Any
 from ansible_collections.poolwright.virt.plugins.module_utils.clock import Deadline
 from ansible_collections.poolwright.virt.plugins.module_utils.errors import AuthenticationFailed, ConnectionFailed
 from ansible_collections.poolwright.virt.plugins.module_utils.libvirt.binding import library
+from ansible_collections.poolwright.virt.plugins.module_utils.libvirt.event_loop import KEEPALIVE, run_event_loop
 from ansible_collections.poolwright.virt.plugins.module_utils.libvirt.faults import Fault, Unsupported
 from ansible_collections.poolwright.virt.plugins.module_utils.libvirt.session import open_without_prompts
 
 LIFECYCLE, REMOVED, NOT_REMOVED, CLOSED = "lifecycle", "device removed", "device not removed", "closed"
-_KEEPALIVE = (5, 3)  # seconds between questions, unanswered ones until the connection counts as dead
 
 
 @dataclass(frozen=True)
@@ -51,7 +49,7 @@ class Events:
         self._numbers: list[int] = []
 
     def __enter__(self) -> Events:
-        _run_loop()
+        run_event_loop()
         lib = library()
         self._connection = open_without_prompts(self._uri)
         try:
@@ -63,7 +61,7 @@ class Events:
                 self._numbers.append(self._connection.domainEventRegisterAny(None, number, callback, None))
             with contextlib.suppress(lib.libvirtError):
                 # A local driver inside this process has neither.
-                self._connection.setKeepAlive(*_KEEPALIVE)
+                self._connection.setKeepAlive(*KEEPALIVE)
                 self._connection.registerCloseCallback(self._on_close, None)
         except lib.libvirtError as exc:
             self.__exit__(None, None, None)
@@ -123,18 +121,3 @@ def pause(events: Events | None, deadline: Deadline, seconds: float) -> Event | 
         deadline.clock.sleep(seconds)
         return None
     return events.next(seconds)
-
-
-@functools.cache
-def _run_loop() -> threading.Thread:
-    """Once in a process, for as long as that lasts: libvirt's loop cannot be taken back."""
-    lib = library()
-    lib.virEventRegisterDefaultImpl()
-
-    def run() -> None:
-        while True:
-            lib.virEventRunDefaultImpl()
-
-    thread = threading.Thread(target=run, name="libvirt events", daemon=True)
-    thread.start()
-    return thread

@@ -16,6 +16,7 @@ from dataclasses import dataclass
 from ansible_collections.poolwright.virt.plugins.module_utils.errors import (
     AuthenticationFailed,
     Busy,
+    Cancelled,
     ConnectionFailed,
     DeadlineExceeded,
     InsufficientResources,
@@ -33,6 +34,10 @@ class Unsupported(OperationFailed):
     config = True
 
 
+class CpuIncompatible(Unsupported):
+    """The host does not have the CPU; the message says what of it is missing."""
+
+
 class DefinitionRefused(OperationFailed):
     """libvirt does not accept the XML or an argument."""
 
@@ -45,6 +50,12 @@ class InvalidState(OperationFailed):
 
     code = "invalid_state"
     transient = True
+
+
+class UnsafeMigration(OperationFailed):
+    """libvirt does not recognise a disk's storage as shared, or as safe with its cache mode."""
+
+    code = "unsafe_migration"
 
 
 class NoMetadata(NotFound):
@@ -70,18 +81,23 @@ class Code(enum.IntEnum):
     NO_DOMAIN = 42
     NO_NETWORK = 43
     AUTH_FAILED = 45
+    NO_STORAGE_POOL = 49
+    NO_STORAGE_VOL = 50
     OPERATION_INVALID = 55
     CONFIG_UNSUPPORTED = 67
     OPERATION_TIMEOUT = 68
+    OPERATION_ABORTED = 78
     ARGUMENT_UNSUPPORTED = 74
     NO_NODE_DEVICE = 53
     NO_SECRET = 66
     AUTH_CANCELLED = 79
     NO_DOMAIN_METADATA = 80
+    MIGRATE_UNSAFE = 81
     OPERATION_UNSUPPORTED = 84
     AGENT_UNRESPONSIVE = 86
     RESOURCE_BUSY = 87
     ACCESS_DENIED = 88
+    STORAGE_VOL_EXIST = 90
     CPU_INCOMPATIBLE = 91
     XML_INVALID_SCHEMA = 92
     AUTH_UNAVAILABLE = 94
@@ -112,17 +128,22 @@ _TYPES: dict[int, type[VirtError]] = {
     Code.NO_DOMAIN: NotFound,
     Code.NO_NETWORK: NotFound,
     Code.AUTH_FAILED: AuthenticationFailed,
+    Code.NO_STORAGE_POOL: NotFound,
+    Code.NO_STORAGE_VOL: NotFound,
     Code.OPERATION_INVALID: InvalidState,
     Code.CONFIG_UNSUPPORTED: Unsupported,
     Code.OPERATION_TIMEOUT: Busy,
     Code.ARGUMENT_UNSUPPORTED: Unsupported,
+    Code.OPERATION_ABORTED: Cancelled,
     Code.AUTH_CANCELLED: AuthenticationFailed,
     Code.NO_DOMAIN_METADATA: NoMetadata,
+    Code.MIGRATE_UNSAFE: UnsafeMigration,
     Code.OPERATION_UNSUPPORTED: Unsupported,
     Code.AGENT_UNRESPONSIVE: DeadlineExceeded,
     Code.RESOURCE_BUSY: Busy,
     Code.ACCESS_DENIED: AuthenticationFailed,
-    Code.CPU_INCOMPATIBLE: Unsupported,
+    Code.STORAGE_VOL_EXIST: Busy,
+    Code.CPU_INCOMPATIBLE: CpuIncompatible,
     Code.XML_INVALID_SCHEMA: DefinitionRefused,
     Code.AUTH_UNAVAILABLE: AuthenticationFailed,
     Code.NO_NODE_DEVICE: NotFound,
@@ -132,6 +153,11 @@ _TYPES: dict[int, type[VirtError]] = {
 
 _HINTS: dict[type[VirtError], str] = {
     AuthenticationFailed: "run as root, or add the user to the group libvirt on the target host",
+}
+
+# QEMU's own words, which nobody translates.
+_WORDS_HINTS = {
+    "Image was not closed correctly": "QEMU was killed while it wrote to the disk; with the guest off, run qemu-img check -r all -f parallels on it",
 }
 
 _OPEN_HINTS: dict[int, str] = {
@@ -166,7 +192,8 @@ class Fault:
 
     def as_error(self, *, obj: str = "", phase: str = "") -> VirtError:
         kind = self._kind()
-        return kind(self.message, obj=obj, phase=phase, hint=_HINTS.get(kind, ""))
+        hint = next((hint for words, hint in _WORDS_HINTS.items() if words in self.message), _HINTS.get(kind, ""))
+        return kind(self.message, obj=obj, phase=phase, hint=hint)
 
     def as_open_error(self, uri: str) -> VirtError:
         """The connection could not be opened at all."""

@@ -48,6 +48,14 @@ class DomainState(enum.IntEnum):
         """States that a later libvirt adds are none we know."""
         return cls(number) if number in cls._value2member_map_ else cls.NOSTATE
 
+    @property
+    def word(self) -> str:
+        """What users read: ``running``, ``paused``, ``asleep``, ``crashed``, ``shutoff`` or ``unknown``."""
+        return _STATE_WORDS.get(self.value, "unknown")
+
+
+_STATE_WORDS = {1: "running", 2: "running", 3: "paused", 4: "running", 5: "shutoff", 6: "crashed", 7: "asleep"}
+
 
 class Guest:
     """A domain, known by its UUID. Methods raise ``NotFound`` once it is gone, unless they say otherwise."""
@@ -70,9 +78,13 @@ class Guest:
         """Whether it is still there once it is off."""
         return bool(self._ask("virDomainIsPersistent", lambda domain: domain.isPersistent()))
 
-    def xml(self) -> str:
-        """The domain's XML as it is, running or not, secrets left out."""
-        return str(self._ask("virDomainGetXMLDesc", lambda domain: domain.XMLDesc(0)))
+    def xml(self, *, defined: bool = False) -> str:
+        """The domain's XML as it is, running or not, secrets left out.
+
+        :param defined: as it will be when it next starts.
+        """
+        flags = library().VIR_DOMAIN_XML_INACTIVE if defined else 0
+        return str(self._ask("virDomainGetXMLDesc", lambda domain: domain.XMLDesc(flags)))
 
     def definition(self) -> str:
         """What it will be when it next starts, secrets included."""
@@ -85,9 +97,13 @@ class Guest:
         flags = library().VIR_DOMAIN_XML_SECURE
         return str(self._ask("virDomainGetXMLDesc", lambda domain: domain.XMLDesc(flags), phase="observe"))
 
-    def start(self, *, paused: bool = False) -> None:
-        """:raises InvalidState: it runs already."""
-        flags = library().VIR_DOMAIN_START_PAUSED if paused else 0
+    def start(self, *, paused: bool = False, reset_nvram: bool = False) -> None:
+        """:param reset_nvram: with the variables that its firmware comes with, in place of its own.
+
+        :raises InvalidState: it runs already.
+        """
+        lib = library()
+        flags = (lib.VIR_DOMAIN_START_PAUSED if paused else 0) | (getattr(lib, "VIR_DOMAIN_START_RESET_NVRAM", 0) if reset_nvram else 0)
         self._ask("virDomainCreateWithFlags", lambda domain: domain.createWithFlags(flags), phase="start")
 
     def suspend(self) -> None:
@@ -165,9 +181,24 @@ class Guest:
             # It started or stopped between.
             self._set_metadata(element, namespace, prefix)
 
-    def _set_metadata(self, element: ET.Element, namespace: str, prefix: str) -> None:
+    def drop_metadata(self, namespace: str, prefix: str) -> None:
+        """Remove our element, of the running domain and of its definition alike; none is no error."""
+        if self.metadata(namespace) is None and not (self.is_active() and self.is_persistent()):
+            return
+        try:
+            self._set_metadata(None, namespace, prefix)
+        except InvalidState:
+            self._set_metadata(None, namespace, prefix)
+
+    def migratable(self) -> str:
+        """As it runs, in the form that is sent to another host; secrets included."""
         lib = library()
-        kind, text = lib.VIR_DOMAIN_METADATA_ELEMENT, ET.tostring(element, encoding="unicode")
+        flags = lib.VIR_DOMAIN_XML_SECURE | lib.VIR_DOMAIN_XML_MIGRATABLE
+        return str(self._ask("virDomainGetXMLDesc", lambda domain: domain.XMLDesc(flags), phase="observe"))
+
+    def _set_metadata(self, element: ET.Element | None, namespace: str, prefix: str) -> None:
+        lib = library()
+        kind, text = lib.VIR_DOMAIN_METADATA_ELEMENT, None if element is None else ET.tostring(element, encoding="unicode")
         scope = 0
         if self.is_active():
             scope |= lib.VIR_DOMAIN_AFFECT_LIVE
@@ -239,6 +270,60 @@ class Guest:
         except (InvalidState, Unsupported):
             return {}
         return found if found.get("type") else {}
+
+    def last_job(self) -> dict[str, Any]:
+        """What the last job that ended took, {} for none; a migration's is on the host the guest went to."""
+        flags = library().VIR_DOMAIN_JOB_STATS_COMPLETED
+        try:
+            found: dict[str, Any] = self._ask("virDomainGetJobStats", lambda domain: domain.jobStats(flags), phase="observe")
+        except (InvalidState, Unsupported):
+            return {}
+        return found
+
+    def abort_job(self) -> bool:
+        """False where there is none that could be aborted."""
+        try:
+            self._ask("virDomainAbortJob", lambda domain: domain.abortJob(), phase="abort")
+        except (InvalidState, Unsupported):
+            return False
+        return True
+
+    # -- moving it
+
+    def migrate(self, uri: str, flags: int, params: dict[str, Any]) -> None:
+        """Move it to the host that this one reaches by ``uri``; returns when it has arrived. ``migration.moving`` builds flags and params.
+
+        :raises UnsafeMigration: libvirt does not recognise its storage as shared.   :raises Cancelled: the job was aborted.
+        """
+        self._ask("virDomainMigrateToURI3", lambda domain: domain.migrateToURI3(uri, params, flags), phase="migrate")
+
+    def start_post_copy(self) -> bool:
+        """Have it go on at the target before all of its memory is there; False where it is too early or too late for that."""
+        try:
+            self._ask("virDomainMigrateStartPostCopy", lambda domain: domain.migrateStartPostCopy(0), phase="migrate")
+        except (InvalidState, Unsupported, OperationFailed):
+            return False
+        return True
+
+    def set_max_downtime(self, milliseconds: int) -> None:
+        self._ask("virDomainMigrateSetMaxDowntime", lambda domain: domain.migrateSetMaxDowntime(milliseconds, 0), phase="migrate")
+
+    def state_and_reason(self) -> tuple[DomainState, int]:
+        """The reason is numbered as libvirt does for each state."""
+        state, reason = self._ask("virDomainGetState", lambda domain: domain.state(0))
+        return DomainState.of(int(state)), int(reason)
+
+    def disk_size(self, target: str) -> int:
+        """Bytes the guest sees. :param target: such as ``vda``."""
+        return int(self._ask("virDomainGetBlockInfo", lambda domain: domain.blockInfo(target, 0)[0], phase="observe"))
+
+    def snapshots(self) -> int:
+        """How many libvirt keeps of it."""
+        return int(self._ask("virDomainSnapshotNum", lambda domain: domain.snapshotNum(0), phase="observe"))
+
+    def is_saved(self) -> bool:
+        """Whether its memory was saved, to be taken up when it next starts."""
+        return bool(self._ask("virDomainHasManagedSaveImage", lambda domain: domain.hasManagedSaveImage(0), phase="observe"))
 
     def block_job(self, target: str) -> dict[str, int]:
         """The job on a disk (copy, commit, pull), {} for none."""

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import threading
 import xml.etree.ElementTree as ET
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from typing import Any
 
@@ -15,6 +16,7 @@ from ansible_collections.poolwright.virt.plugins.module_utils.clock import Clock
 from ansible_collections.poolwright.virt.plugins.module_utils.errors import IncompleteAnswer, NameTaken, NotFound, OperationFailed
 from ansible_collections.poolwright.virt.plugins.module_utils.libvirt.binding import library
 from ansible_collections.poolwright.virt.plugins.module_utils.libvirt.capabilities import (
+    CpuMatch,
     DomainCapabilities,
     HostCapabilities,
     Metrics,
@@ -27,10 +29,11 @@ from ansible_collections.poolwright.virt.plugins.module_utils.libvirt.capabiliti
     parse_node_device,
     secret_xml,
 )
-from ansible_collections.poolwright.virt.plugins.module_utils.libvirt.faults import DefinitionRefused, Unsupported
+from ansible_collections.poolwright.virt.plugins.module_utils.libvirt.faults import CpuIncompatible, DefinitionRefused, Unsupported
 from ansible_collections.poolwright.virt.plugins.module_utils.libvirt.guest import DomainState, Guest
 from ansible_collections.poolwright.virt.plugins.module_utils.libvirt.leases import DhcpLease, lease_of
 from ansible_collections.poolwright.virt.plugins.module_utils.libvirt.session import Session
+from ansible_collections.poolwright.virt.plugins.module_utils.libvirt.volumes import Directory, directory
 from ansible_collections.poolwright.virt.plugins.module_utils.stats import Stats
 
 
@@ -57,11 +60,13 @@ class Host:
     Every method may raise ``ConnectionFailed`` and ``AuthenticationFailed``.
     """
 
-    def __init__(self, uri: str, clock: Clock, stats: Stats) -> None:
-        self._session = Session(uri, clock, stats)
+    def __init__(self, uri: str, clock: Clock, stats: Stats, *, keepalive: bool = False) -> None:
+        """:param keepalive: for a host behind a network, see ``Session``."""
+        self._session = Session(uri, clock, stats, keepalive=keepalive)
         self._lock = threading.RLock()
         self._facts: dict[str, Any] = {}
         self._networks: dict[str, tuple[Any, Any]] = {}
+        self._known_networks: frozenset[str] = frozenset()
 
     @property
     def uri(self) -> str:
@@ -102,22 +107,23 @@ class Host:
         )
         return found
 
-    def domain_capabilities(self, virt_type: str, machine: str = "") -> DomainCapabilities | None:
-        """What guests of this type can be, with the host's own architecture; None where there can be none. Read once.
+    def domain_capabilities(self, virt_type: str, machine: str = "", arch: str = "") -> DomainCapabilities | None:
+        """What guests of this type can be; None where there can be none. Read once.
 
-        :param machine: such as ``q35``; "" for the emulator's default.
+        :param machine: such as ``q35``; "" for the emulator's default.   :param arch: "" for the host's own.
         :raises Unsupported: the driver does not say.
         """
 
         def ask() -> DomainCapabilities | None:
             try:
-                return parse_domain_capabilities(
-                    self._session.call("virConnectGetDomainCapabilities", lambda conn: conn.getDomainCapabilities(None, None, machine or None, virt_type, 0))
+                text = self._session.call(
+                    "virConnectGetDomainCapabilities", lambda conn: conn.getDomainCapabilities(None, arch or None, machine or None, virt_type, 0)
                 )
             except DefinitionRefused:
                 return None
+            return parse_domain_capabilities(text)
 
-        found: DomainCapabilities | None = self._once(f"domain capabilities {virt_type} {machine}", ask)
+        found: DomainCapabilities | None = self._once(f"domain capabilities {virt_type} {machine} {arch}", ask)
         return found
 
     def cpus(self) -> int:
@@ -141,6 +147,44 @@ class Host:
         spent = self._session.call("virNodeGetCPUStats", lambda conn: conn.getCPUStats(every_cpu, 0))
         busy = sum(int(spent.get(part, 0)) for part in ("kernel", "user"))
         return Metrics(self.cpus(), self.memory(), busy, sum(int(spent.get(part, 0)) for part in ("idle", "iowait")))
+
+    def match_cpu(self, cpu: str, virt_type: str = "", machine: str = "", emulator: str = "", arch: str = "") -> CpuMatch:
+        """How a CPU compares with this host's.
+
+        :param cpu: ``<cpu>`` of a guest that runs, or of another host's capabilities.
+        :param virt_type: compare with what guests of this type can be given; "" for the processor itself.
+        :raises Unsupported: libvirt cannot tell.   :raises DefinitionRefused: it does not know the model or a feature.
+        """
+        lib = library()
+        # With the flag libvirt says what is missing, in place of a bare no.
+        flags = lib.VIR_CONNECT_COMPARE_CPU_FAIL_INCOMPATIBLE
+
+        def ask(connection: Any) -> int:
+            if not virt_type:
+                return int(connection.compareCPU(cpu, flags))
+            return int(connection.compareHypervisorCPU(emulator or None, arch or None, machine or None, virt_type, cpu, flags))
+
+        try:
+            found = self._session.call("virConnectCompareCPU", ask, phase="check")
+        except CpuIncompatible as exc:
+            return CpuMatch(False, why=exc.message)
+        return CpuMatch(found in (lib.VIR_CPU_COMPARE_IDENTICAL, lib.VIR_CPU_COMPARE_SUPERSET), found == lib.VIR_CPU_COMPARE_IDENTICAL)
+
+    def compare_cpu(self, cpu: str, virt_type: str = "", machine: str = "", emulator: str = "") -> bool | None:
+        """Whether this host has all that a CPU has, None where libvirt cannot tell."""
+        try:
+            return self.match_cpu(cpu, virt_type, machine, emulator).fits
+        except (DefinitionRefused, Unsupported, OperationFailed):
+            return None
+
+    def cpu(self) -> str:
+        """``<cpu>`` of the host itself, "" where libvirt does not say."""
+        found = ET.fromstring(self._session.call("virConnectGetCapabilities", lambda conn: conn.getCapabilities())).find("host/cpu")  # noqa: S314
+        return "" if found is None else ET.tostring(found, encoding="unicode")
+
+    def directory(self, path: str, *, make: bool = False) -> AbstractContextManager[Directory | None]:
+        """A directory of this host, through libvirt's storage; None where there is none and none is to be made."""
+        return directory(self._session, path, make=make)
 
     # -- domains
 
@@ -229,18 +273,31 @@ class Host:
         except NotFound:
             return None
 
-    def create_secret(self, usage: str, name: str, value: bytes, *, private: bool = False, ephemeral: bool = False) -> str:
+    def has_secret(self, uuid: str) -> bool:
+        """Whether there is a secret of this UUID."""
+        try:
+            self._session.call("virSecretLookupByUUIDString", lambda conn: conn.secretLookupByUUIDString(uuid), obj=uuid, phase="look up")
+        except NotFound:
+            return False
+        return True
+
+    def create_secret(self, usage: str, name: str, value: bytes, *, private: bool = False, ephemeral: bool = False, uuid: str = "") -> str:
         """Define a secret and give it its value, which is in no XML; its UUID. One that is there gets the value.
 
         :param private: nobody can read it back through libvirt.   :param ephemeral: it is never written to disk.
+        :param uuid: what a new one gets; "" leaves it to libvirt.
         """
-        uuid = self.find_secret(usage, name)
-        if uuid is None:
-            xml = ET.tostring(secret_xml(usage, name, private=private, ephemeral=ephemeral), encoding="unicode")
-            uuid = self._session.call("virSecretDefineXML", lambda conn: str(conn.secretDefineXML(xml, 0).UUIDString()), obj=name, phase="define secret")
-        found = uuid
-        self._session.call("virSecretSetValue", lambda conn: conn.secretLookupByUUIDString(found).setValue(value, 0), obj=name, phase="set secret")
-        return uuid
+        found = self.find_secret(usage, name)
+        if found is None:
+            xml = ET.tostring(secret_xml(usage, name, private=private, ephemeral=ephemeral, uuid=uuid), encoding="unicode")
+            found = self._session.call("virSecretDefineXML", lambda conn: str(conn.secretDefineXML(xml, 0).UUIDString()), obj=name, phase="define secret")
+        made = found
+        self._session.call("virSecretSetValue", lambda conn: conn.secretLookupByUUIDString(made).setValue(value, 0), obj=name, phase="set secret")
+        return made
+
+    def secrets(self) -> frozenset[str]:
+        """The UUIDs of all secrets."""
+        return self._session.call("virConnectListAllSecrets", lambda conn: frozenset(secret.UUIDString() for secret in conn.listAllSecrets(0)), phase="check")
 
     def delete_secret(self, uuid: str) -> bool:
         """False where it was gone."""
@@ -270,6 +327,23 @@ class Host:
             return None
         return parse_node_device(text)
 
+    # -- volumes
+
+    def volume_path(self, pool: str, volume: str) -> str | None:
+        """The file or device that a volume is, None where there is none of this name.
+
+        :raises InvalidState: the pool is not active, so libvirt knows none of its volumes.
+        """
+        try:
+            return self._session.call(
+                "virStorageVolGetPath",
+                lambda conn: str(conn.storagePoolLookupByName(pool).storageVolLookupByName(volume).path()),
+                obj=f"{pool}/{volume}",
+                phase="look up",
+            )
+        except NotFound:
+            return None
+
     # -- networks
 
     def networks(self) -> dict[str, NetworkState]:
@@ -280,6 +354,19 @@ class Host:
             names = self._network_names(flag)
             found.update({name: NetworkState(name, active) for name in names})
         return found
+
+    def has_network(self, name: str) -> bool:
+        """Whether there is a network of this name; asked again only for one that was not there before."""
+        if name not in self._known_networks:
+            self._known_networks = frozenset(self.networks())
+        return name in self._known_networks
+
+    def interfaces(self) -> frozenset[str]:
+        """The names of the host's own cards and bridges.
+
+        :raises Unsupported: the driver does not know of them.
+        """
+        return self._session.call("virConnectListAllInterfaces", lambda conn: frozenset(one.name() for one in conn.listAllInterfaces(0)), phase="check")
 
     def leases(self, network: str) -> tuple[DhcpLease, ...]:
         """The DHCP leases of a network, in one call; none for drivers and networks that do not keep any.

@@ -9,14 +9,14 @@ from __future__ import annotations
 import os
 import threading
 from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from datetime import datetime, timezone
 from typing import Any
 
-from ansible_collections.poolwright.virt.plugins.module_utils.clock import Clock, Deadline
+from ansible_collections.poolwright.virt.plugins.module_utils.clock import Clock, Deadline, Interruptible
 from ansible_collections.poolwright.virt.plugins.module_utils.durations import seconds_of
-from ansible_collections.poolwright.virt.plugins.module_utils.errors import Cancelled, InvalidSpec
-from ansible_collections.poolwright.virt.plugins.module_utils.images import checksums, upkeep
+from ansible_collections.poolwright.virt.plugins.module_utils.errors import InvalidSpec
+from ansible_collections.poolwright.virt.plugins.module_utils.images import upkeep
 from ansible_collections.poolwright.virt.plugins.module_utils.images.cache import CachedImage, ImageCache
 from ansible_collections.poolwright.virt.plugins.module_utils.images.sizes import MAX_VIRTUAL_SIZE
 from ansible_collections.poolwright.virt.plugins.module_utils.images.source import FORMATS, SUFFIXES, ImageSource
@@ -32,19 +32,6 @@ _NOT_HERE = ("disk_type", "adapter_type", "size_gb")
 
 
 @dataclass(frozen=True)
-class Interruptible(Deadline):
-    """A deadline that also ends what waits for it once ``cancel`` is set."""
-
-    cancel: threading.Event = field(default_factory=threading.Event)
-
-    def check(self, what: str, obj: str = "", phase: str = "", hint: str = "") -> None:
-        """:raises Cancelled: the run was told to stop."""
-        if self.cancel.is_set():
-            raise Cancelled(f"the run was told to stop before {what} was done", obj=obj, phase=phase)
-        super().check(what, obj, phase, hint)
-
-
-@dataclass(frozen=True)
 class _Request:
     root: str
     image: ImageSource | None
@@ -52,6 +39,7 @@ class _Request:
     directories: tuple[str, ...]
     uri: str
     max_size: int
+    force: bool = False
 
 
 def keep_files(params: Mapping[str, Any], check_mode: bool, cancel: threading.Event, *, clock: Clock | None = None) -> Result:
@@ -67,12 +55,13 @@ def keep_files(params: Mapping[str, Any], check_mode: bool, cancel: threading.Ev
     cache = ImageCache(request.root, clock, max_virtual_size=request.max_size, max_unpacked_size=min(request.max_size, MAX_VIRTUAL_SIZE))
     if request.image is None:
         result = _age(cache, request, check_mode, deadline, stats)
-    elif params["state"] == "absent":
-        result = _absent(cache, request, request.image, check_mode, deadline, stats)
     else:
         with stats.phase("checksum"):
-            image = checksums.resolved(request.image, deadline)
-        result = _present(cache, image, params["state"] == "pinned", check_mode, deadline, stats)
+            image = cache.resolved(request.image, deadline)
+        if params["state"] == "absent":
+            result = _absent(cache, request, image, check_mode, deadline, stats)
+        else:
+            result = _present(cache, image, params["state"] == "pinned", check_mode, deadline, stats)
     return {**result, "cache": cache.root, "stats": stats.as_dict()}
 
 
@@ -109,7 +98,7 @@ def _parse(params: Mapping[str, Any]) -> _Request:
         problems += _image_problems(image)
     if problems:
         raise InvalidSpec([problem.replace("image.", "", 1) if problem.startswith("image.") else problem for problem in problems])
-    return _Request(root, image, max_unused or 0.0, directories, uri, min(int(params["max_size_gb"] * _GIB), MAX_VIRTUAL_SIZE))
+    return _Request(root, image, max_unused or 0.0, directories, uri, min(int(params["max_size_gb"] * _GIB), MAX_VIRTUAL_SIZE), params["force"])
 
 
 def _root(params: Mapping[str, Any]) -> tuple[str, list[str]]:
@@ -144,12 +133,7 @@ def _image(params: Mapping[str, Any]) -> ImageSource:
 
 
 def _image_problems(image: ImageSource) -> list[str]:
-    """The checksum may also name a file, which is read later."""
-    referring = image.checksum is not None and checksums.is_reference(image.checksum)
-    problems = replace(image, checksum=None).problems() if referring else image.problems()
-    if referring:
-        of_directory = "image.checksum: is that of a file with checksums, and of a directory the checksum itself says which image of it"
-        problems = [of_directory if problem.startswith("image.checksum") else problem for problem in problems]
+    problems = image.problems()
     if not image.format:
         problems = [problem for problem in problems if not problem.startswith("image.format")]
         problems.append(f"image.format: is missing, and the source's name does not end in one of {', '.join(FORMATS)}")
@@ -177,8 +161,6 @@ def _present(cache: ImageCache, image: ImageSource, wanted_pin: bool, check_mode
 
 def _absent(cache: ImageCache, request: _Request, image: ImageSource, check_mode: bool, deadline: Deadline, stats: Stats) -> Result:
     digest = image.digest
-    if digest is not None and checksums.is_reference(digest):
-        digest = checksums.resolved(image, deadline).digest
     if digest is None:
         # Of a source without a checksum, what it was when it was seen last.
         seen = cache.store.source(image.key)
@@ -189,9 +171,9 @@ def _absent(cache: ImageCache, request: _Request, image: ImageSource, check_mode
         return {"changed": False, "diff": {"before": absent, "after": absent}, "removed": []}
     users = _users(cache, request, stats)
     if check_mode:
-        upkeep.check_unused(found, users)
+        upkeep.check_removable(found, users, force=request.force)
     else:
-        upkeep.remove(cache, digest, image.variant, users, deadline)
+        upkeep.remove(cache, digest, image.variant, users, deadline, force=request.force)
     return {
         "changed": True,
         "diff": {"before": _state(replace(image, convert_to=""), found[0].pinned), "after": absent},
@@ -222,7 +204,8 @@ def _users(cache: ImageCache, request: _Request, stats: Stats) -> Users:
         return Users({})
     with stats.phase("look up users"):
         domains = disk_files(request.uri, cache.clock, stats) if request.uri else []
-        return find_users(images, request.directories, domains, skip=cache.root)
+        directories = dict.fromkeys([*request.directories, *cache.store.noted_directories()])
+        return find_users(images, directories, domains, skip=cache.root)
 
 
 def _state(image: ImageSource, pinned: bool) -> dict[str, str]:

@@ -7,6 +7,7 @@
 from __future__ import annotations
 
 import contextlib
+import socket
 import threading
 from typing import Any, Callable, TypeVar
 from urllib.parse import urlsplit, urlunsplit
@@ -14,6 +15,7 @@ from urllib.parse import urlsplit, urlunsplit
 from ansible_collections.poolwright.virt.plugins.module_utils.clock import Clock
 from ansible_collections.poolwright.virt.plugins.module_utils.errors import ConnectionFailed, MaybeApplied
 from ansible_collections.poolwright.virt.plugins.module_utils.libvirt.binding import library
+from ansible_collections.poolwright.virt.plugins.module_utils.libvirt.event_loop import KEEPALIVE, run_event_loop
 from ansible_collections.poolwright.virt.plugins.module_utils.libvirt.faults import Fault
 from ansible_collections.poolwright.virt.plugins.module_utils.stats import Stats
 
@@ -21,12 +23,16 @@ T = TypeVar("T")
 
 MUTATING = frozenset(
     {
+        "virDomainAbortJob",
         "virDomainAttachDeviceFlags",
         "virDomainBlockResize",
         "virDomainCreateWithFlags",
         "virDomainDefineXML",
         "virDomainDestroyFlags",
         "virDomainDetachDeviceFlags",
+        "virDomainMigrateSetMaxDowntime",
+        "virDomainMigrateStartPostCopy",
+        "virDomainMigrateToURI3",
         "virDomainPMWakeup",
         "virDomainReset",
         "virDomainResume",
@@ -42,6 +48,12 @@ MUTATING = frozenset(
         "virSecretDefineXML",
         "virSecretSetValue",
         "virSecretUndefine",
+        "virStoragePoolCreateXML",
+        "virStoragePoolDelete",
+        "virStoragePoolDestroy",
+        "virStorageVolCreateXML",
+        "virStorageVolDelete",
+        "virStorageVolUpload",
     }
 )
 """The calls, by their names in libvirt's C API, that change something on the host."""
@@ -49,17 +61,20 @@ MUTATING = frozenset(
 # How long a daemon that went away is given to come back; an upgrade restarts it.
 REOPEN_SECONDS = 5.0
 _REOPEN_PAUSE = 0.1
+KNOCK_SECONDS = 10.0
+_PORTS = {"tcp": 16509, "tls": 16514}  # ssh has its own way of finding hosts
 
 
 class Session:
     """One connection, shared by threads, opened at the first call and again after it broke.
 
-    There is no keepalive: it needs an event loop in the client, and the death of a daemon on the same host is seen at the
-    socket at once.
+    :param keepalive: ask the other side from time to time whether it is there, for a host behind a network. It needs an
+        event loop in the client; the death of a daemon on the same host is seen at the socket at once.
     """
 
-    def __init__(self, uri: str, clock: Clock, stats: Stats) -> None:
+    def __init__(self, uri: str, clock: Clock, stats: Stats, *, keepalive: bool = False) -> None:
         self.uri = uri
+        self._keepalive = keepalive
         self._clock = clock
         self._stats = stats
         self._lock = threading.Lock()
@@ -141,7 +156,31 @@ class Session:
 
     def _open(self) -> Any:
         self._stats.login()
-        return open_without_prompts(self.uri)
+        if self._keepalive:
+            run_event_loop()
+            _knock(self.uri)
+        connection = open_without_prompts(self.uri)
+        if self._keepalive:
+            with contextlib.suppress(library().libvirtError):
+                # A driver inside this process has none.
+                connection.setKeepAlive(*KEEPALIVE)
+        return connection
+
+
+def _knock(uri: str) -> None:
+    """libvirt would wait for as long as the kernel tries to connect, which is minutes where nobody answers at all.
+
+    :raises ConnectionFailed: nobody does.
+    """
+    parts = urlsplit(uri)
+    port = parts.port or _PORTS.get(parts.scheme.rpartition("+")[2], 0)
+    if not parts.hostname or not port:
+        return
+    try:
+        socket.create_connection((parts.hostname, port), KNOCK_SECONDS).close()
+    except OSError as exc:
+        hint = "see that the host is up, and that its libvirt listens there (libvirtd-tcp.socket or libvirtd-tls.socket)"
+        raise ConnectionFailed(f"it cannot be reached on port {port}: {exc}", obj=uri, phase="connect", hint=hint) from exc
 
 
 def open_without_prompts(uri: str) -> Any:

@@ -31,6 +31,7 @@ class Condition(str, enum.Enum):
     BOOTING = "booting"  # complete and running, never seen ready
     HALF_MADE = "half_made"  # its making was interrupted
     REMOVING = "removing"  # its removal was interrupted
+    RESETTING = "resetting"  # its way back to its snapshot was interrupted
     BROKEN = "broken"  # it has lost something it cannot work without
     STOPPED = "stopped"  # its power state is not the wanted one
     SILENT = "silent"  # it runs, was ready once, and no longer passes the check
@@ -58,8 +59,8 @@ class Assessment:
 
 
 def still_made(mark: Mark, now: float) -> bool:
-    """Whether whoever makes the machine may still be at it."""
-    return mark.state is MarkState.CREATING and now - mark.created_at < MAKING_SECONDS
+    """Whether whoever makes the machine, or resets it, may still be at it."""
+    return mark.state in (MarkState.CREATING, MarkState.RESETTING) and now - mark.created_at < MAKING_SECONDS
 
 
 def assess(spec: PoolSpec, seen: Observed, now: float) -> Assessment:
@@ -80,6 +81,9 @@ def assess(spec: PoolSpec, seen: Observed, now: float) -> Assessment:
         return Assessment(Condition.SURPLUS, f"the pool's machines are named {spec.vm_name(mark.slot)} and the like now")
     if mark.state is MarkState.DESTROYING:
         return Assessment(Condition.REMOVING, "an earlier run did not finish removing it")
+    if mark.state is MarkState.RESETTING:
+        busy = seen.elsewhere and still_made(mark, now)
+        return Assessment(Condition.RESETTING, "another controller is resetting it" if busy else "an earlier run did not finish resetting it")
     if mark.state is MarkState.CREATING and machine.power is not Power.RUNNING:
         if seen.elsewhere and still_made(mark, now):
             return Assessment(Condition.BOOTING, "another controller is making it")

@@ -11,10 +11,10 @@ from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from contextlib import AbstractContextManager, nullcontext
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from ansible_collections.poolwright.virt.plugins.module_utils.clock import Clock, Deadline
-from ansible_collections.poolwright.virt.plugins.module_utils.errors import Cancelled, DeadlineExceeded, MarkChanged, NameTaken, VirtError
+from ansible_collections.poolwright.virt.plugins.module_utils.errors import Cancelled, DeadlineExceeded, MarkChanged, NameTaken, NotFound, VirtError
 from ansible_collections.poolwright.virt.plugins.module_utils.pool.condition import still_made
 from ansible_collections.poolwright.virt.plugins.module_utils.pool.machine import Maker
 from ansible_collections.poolwright.virt.plugins.module_utils.pool.plan import Action, Kind
@@ -54,7 +54,7 @@ class PoolOutcome:
 
 @dataclass(frozen=True)
 class _Waiting:
-    """A machine that was started and has not answered yet. ``fresh``: it has never been ready and goes if it fails."""
+    """A machine that was started and has not answered yet. ``fresh``: it has not been ready since it was made or reset, and goes if it fails."""
 
     spec: PoolSpec
     action: Action
@@ -89,6 +89,8 @@ class Executor:
         self._lock = threading.Lock()
         self._waiting: dict[str, _Waiting] = {}
         self._stopped: dict[str, VirtError] = {}
+        self._preparing = threading.Lock()
+        self._prepared: set[str] = set()
         self.outcomes: dict[str, PoolOutcome] = {name: PoolOutcome() for name in specs}
         self.contested = False
 
@@ -153,8 +155,10 @@ class Executor:
         return ""
 
     def _change(self, spec: PoolSpec, action: Action) -> None:
-        phase = {Kind.DESTROY: "destroy", Kind.START: "start", Kind.WAIT: "ready"}.get(action.kind, "create")
+        phase = {Kind.DESTROY: "destroy", Kind.START: "start", Kind.WAIT: "ready", Kind.RESET: "reset"}.get(action.kind, "create")
         with self._provider.stats.phase(phase):
+            if action.kind is Kind.RESET and action.expected is not None:
+                action = self._reset(spec, action, action.expected)
             if action.kind in (Kind.DESTROY, Kind.REPLACE) and action.expected is not None:
                 self._maker.destroy(spec, action.name, action.expected)
             if action.kind is Kind.DESTROY:
@@ -166,7 +170,7 @@ class Executor:
                 mark = action.expected
             if action.kind is Kind.START:
                 self._maker.start(spec, action.name)
-        fresh = mark.state is MarkState.CREATING
+        fresh = mark.state is not MarkState.READY
         # A machine that another controller is making may not even run yet.
         if needs_address(spec.ready.check) or (action.kind is Kind.WAIT and mark.maker not in ("", self._provider.maker)):
             deadline = Deadline.after(self._clock, spec.ready.timeout).earlier(self._deadline)
@@ -175,8 +179,24 @@ class Executor:
         else:
             self._finish(spec, action, mark)
 
+    def _reset(self, spec: PoolSpec, action: Action, expected: Mark) -> Action:
+        """Take the machine back to its snapshot; the action as it turned out, which is REPLACE where there is nothing to go back to."""
+        mark = self._maker.begin_reset(spec, action.name, expected)
+        try:
+            self._maker.revert(spec, action.name, mark)
+        except NotFound as exc:
+            # What a rebuild needs was not looked at, since none was planned.
+            with self._preparing:
+                if spec.name not in self._prepared:
+                    self._provider.check(spec.name, 0, self._deadline)
+                    self._provider.prepare(spec.name, self._deadline)
+                    self._prepared.add(spec.name)
+            self._provider.warnings.append(f"{action.name}: it cannot be reset ({exc.message}) and is rebuilt")
+            return replace(action, kind=Kind.REPLACE, expected=mark)
+        return replace(action, expected=mark)
+
     def _finish(self, spec: PoolSpec, action: Action, mark: Mark) -> None:
-        if mark.state is MarkState.CREATING:
+        if mark.state is not MarkState.READY:
             self._maker.mark_ready(spec, action.name, mark)
         self._succeed(action)
 

@@ -6,6 +6,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from functools import partial
 
 from ansible_collections.poolwright.virt.plugins.module_utils.clock import Clock, Deadline
@@ -21,7 +22,7 @@ from ansible_collections.poolwright.virt.plugins.module_utils.errors import (
 from ansible_collections.poolwright.virt.plugins.module_utils.pool.condition import MAKING_SECONDS
 from ansible_collections.poolwright.virt.plugins.module_utils.pool.difference import image_name
 from ansible_collections.poolwright.virt.plugins.module_utils.pool.retry import repeat
-from ansible_collections.poolwright.virt.plugins.module_utils.pool.spec import PoolSpec, spec_hash
+from ansible_collections.poolwright.virt.plugins.module_utils.pool.spec import CLEAN_SNAPSHOT, PoolSpec, Reset, spec_hash
 from ansible_collections.poolwright.virt.plugins.module_utils.providers.base import Provider
 from ansible_collections.poolwright.virt.plugins.module_utils.providers.marks import Mark, MarkState, new_machine_id
 from ansible_collections.poolwright.virt.plugins.module_utils.providers.types import Power
@@ -62,6 +63,7 @@ class Maker:
             created_at=self._clock.now(),
             name=spec.vm_name(slot),
             maker=self._provider.maker,
+            snapshot=CLEAN_SNAPSHOT if spec.reset is Reset.SNAPSHOT else "",
         )
 
     def _create_once(self, spec: PoolSpec, mark: Mark, tried: list[str]) -> Mark:
@@ -112,16 +114,36 @@ class Maker:
     def start(self, spec: PoolSpec, name: str) -> None:
         repeat(partial(self._provider.start_vm, spec.name, name), self._clock, _worth_repeating)
 
+    def begin_reset(self, spec: PoolSpec, name: str, expected: Mark) -> Mark:
+        """Mark a machine as being reset, which ends its lease; its new mark.
+
+        :raises MarkChanged, NotFound: it was replaced, handed out or removed meanwhile.
+        """
+        wanted = replace(expected, state=MarkState.RESETTING, lease=None, created_at=self._clock.now(), maker=self._provider.maker)
+        self._swap(spec, name, wanted, expected)
+        return wanted
+
+    def revert(self, spec: PoolSpec, name: str, mark: Mark) -> None:
+        """Give a machine the disks back that it had when it was made, and start it where its pool's machines run.
+
+        :raises NotFound: it has no such snapshot any more, or is gone.
+        """
+        repeat(partial(self._provider.stop_vm, spec.name, name), self._clock, _worth_repeating)
+        repeat(partial(self._provider.revert_snapshot, spec.name, name, mark.snapshot), self._clock, _worth_repeating)
+        if spec.machine.power_on:
+            self.start(spec, name)
+
     def mark_ready(self, spec: PoolSpec, name: str, mark: Mark) -> None:
         """Record that the machine was seen ready.
 
         :raises MarkChanged, NotFound: it was replaced, handed out or removed meanwhile.
         """
-        wanted = mark.as_state(MarkState.READY)
+        self._swap(spec, name, mark.as_state(MarkState.READY), mark)
 
+    def _swap(self, spec: PoolSpec, name: str, wanted: Mark, expected: Mark) -> None:
         def attempt() -> None:
             try:
-                self._provider.set_mark(spec.name, name, wanted, mark)
+                self._provider.set_mark(spec.name, name, wanted, expected)
             except (MaybeApplied, MarkChanged):
                 found = self._provider.get_vm(spec.name, name)
                 if found is None or found.mark != wanted:

@@ -17,8 +17,9 @@ from ansible_collections.poolwright.virt.plugins.module_utils.pool.condition imp
     Condition,
     Observed,
     assess,
+    still_made,
 )
-from ansible_collections.poolwright.virt.plugins.module_utils.pool.spec import OnOutdated, OnUnhealthy, PoolSpec, is_outdated
+from ansible_collections.poolwright.virt.plugins.module_utils.pool.spec import OnOutdated, OnUnhealthy, PoolSpec, Reset, is_outdated
 from ansible_collections.poolwright.virt.plugins.module_utils.providers.marks import Mark
 from ansible_collections.poolwright.virt.plugins.module_utils.providers.types import Power
 
@@ -28,6 +29,7 @@ class Kind(str, enum.Enum):
 
     DESTROY = "destroy"
     REPLACE = "replace"
+    RESET = "reset"
     START = "start"
     WAIT = "wait"
     CREATE = "create"
@@ -71,24 +73,23 @@ class Plan:
 
     @property
     def deletions(self) -> tuple[Action, ...]:
-        """Actions that remove a machine somebody may be using; what never was finished or is half gone does not count."""
+        """Actions that remove a machine somebody may be using, or what is on it; what never was finished or is half gone does not count."""
         judged = dict(self.assessments)
         return tuple(
-            action
-            for action in self.actions
-            if action.kind in (Kind.DESTROY, Kind.REPLACE) and judged[action.name].condition not in (Condition.HALF_MADE, Condition.REMOVING)
+            action for action in self.actions if action.kind in (Kind.DESTROY, Kind.REPLACE, Kind.RESET) and judged[action.name].condition not in _UNFINISHED
         )
 
 
 # Wave 0 gives resources back, wave 1 mends and fills, each later wave takes away at most max_unavailable ready machines.
 _REMOVE, _MEND, _ROLL = 0, 1, 2
-_ORDER = {Kind.DESTROY: 0, Kind.REPLACE: 1, Kind.START: 2, Kind.WAIT: 3, Kind.CREATE: 4}
+_ORDER = {Kind.DESTROY: 0, Kind.REPLACE: 1, Kind.RESET: 2, Kind.START: 3, Kind.WAIT: 4, Kind.CREATE: 5}
+_UNFINISHED = frozenset({Condition.HALF_MADE, Condition.REMOVING, Condition.RESETTING})
 
 
 def plan(spec: PoolSpec, observed: Sequence[Observed], now: float) -> Plan:
     """What brings one pool to its declared state. ``observed`` names each machine once; ``now`` in seconds since the epoch."""
     judged = [(seen, assess(spec, seen, now)) for seen in observed]
-    actions = [action for seen, judgement in judged for action in _mend(spec, seen, judgement)]
+    actions = [action for seen, judgement in judged for action in _mend(spec, seen, judgement, now)]
     outdated = [(seen, judgement) for seen, judgement in judged if judgement.condition is Condition.OUTDATED]
     if spec.on_outdated is OnOutdated.REPLACE:
         actions += _roll(spec, outdated)
@@ -110,7 +111,7 @@ def merge(plans: Mapping[str, Plan]) -> tuple[Action, ...]:
     return tuple(sorted(actions, key=lambda action: (action.wave, _ORDER[action.kind])))
 
 
-def _mend(spec: PoolSpec, seen: Observed, judgement: Assessment) -> list[Action]:
+def _mend(spec: PoolSpec, seen: Observed, judgement: Assessment, now: float) -> list[Action]:
     """The action for a machine that is wrong by itself, whatever the others are like."""
     mark, condition = seen.machine.mark, judgement.condition
     if mark is None or condition in UNTOUCHABLE:
@@ -118,12 +119,14 @@ def _mend(spec: PoolSpec, seen: Observed, judgement: Assessment) -> list[Action]
     kind: Kind | None = None
     if condition is Condition.SURPLUS:
         kind = Kind.DESTROY
-    elif condition in (Condition.HALF_MADE, Condition.REMOVING, Condition.EXPIRED):
+    elif condition in (Condition.HALF_MADE, Condition.REMOVING):
         kind = Kind.REPLACE
+    elif condition is Condition.EXPIRED or (condition is Condition.RESETTING and not (seen.elsewhere and still_made(mark, now))):
+        kind = _renew(spec, seen, mark)
     elif condition is Condition.BOOTING:
         kind = Kind.REPLACE if seen.machine.power is Power.RUNNING and _to_be_rebuilt(spec, mark) else Kind.WAIT
     elif condition in UNHEALTHY:
-        kind = Kind.REPLACE if _to_be_rebuilt(spec, mark) else _heal(spec, seen, condition)
+        kind = Kind.REPLACE if _to_be_rebuilt(spec, mark) else _heal(spec, seen, mark, condition)
     if kind is None:
         return []
     wave = _REMOVE if kind is Kind.DESTROY else _MEND
@@ -134,9 +137,15 @@ def _to_be_rebuilt(spec: PoolSpec, mark: Mark) -> bool:
     return spec.on_outdated is OnOutdated.REPLACE and is_outdated(spec, mark.spec_hash)
 
 
-def _heal(spec: PoolSpec, seen: Observed, condition: Condition) -> Kind | None:
+def _renew(spec: PoolSpec, seen: Observed, mark: Mark) -> Kind:
+    """How a machine becomes as it was made: by its snapshot where that is wanted, is there and leads to what the pool is now."""
+    there = bool(mark.snapshot) and not seen.machine.broken and not is_outdated(spec, mark.spec_hash)
+    return Kind.RESET if spec.reset is Reset.SNAPSHOT and there else Kind.REPLACE
+
+
+def _heal(spec: PoolSpec, seen: Observed, mark: Mark, condition: Condition) -> Kind | None:
     if spec.on_unhealthy is OnUnhealthy.REPLACE:
-        return Kind.REPLACE
+        return _renew(spec, seen, mark)
     # Starting mends neither a lost disk nor a machine that runs though it should be off.
     startable = condition is not Condition.BROKEN and spec.machine.power_on and seen.machine.power is not Power.UNKNOWN
     return Kind.START if spec.on_unhealthy is OnUnhealthy.START and startable else None

@@ -13,14 +13,14 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from ansible_collections.poolwright.virt.plugins.module_utils.clock import Clock, Deadline
-from ansible_collections.poolwright.virt.plugins.module_utils.errors import VirtError, telling_where
+from ansible_collections.poolwright.virt.plugins.module_utils.errors import InvalidSpec, VirtError, telling_where
 from ansible_collections.poolwright.virt.plugins.module_utils.pool import difference, view
 from ansible_collections.poolwright.virt.plugins.module_utils.pool.condition import Condition, Observed
 from ansible_collections.poolwright.virt.plugins.module_utils.pool.execute import Executor, PoolOutcome
 from ansible_collections.poolwright.virt.plugins.module_utils.pool.machine import Maker
 from ansible_collections.poolwright.virt.plugins.module_utils.pool.observe import observe
 from ansible_collections.poolwright.virt.plugins.module_utils.pool.plan import Action, Kind, Plan, Taken, merge, plan
-from ansible_collections.poolwright.virt.plugins.module_utils.pool.spec import PoolSpec, Share
+from ansible_collections.poolwright.virt.plugins.module_utils.pool.spec import PoolSpec, Reset, Share
 from ansible_collections.poolwright.virt.plugins.module_utils.providers.base import Provider
 from ansible_collections.poolwright.virt.plugins.module_utils.providers.marks import is_single
 
@@ -82,6 +82,10 @@ def converge(provider: Provider, request: Request, clock: Clock, cancel: threadi
     :raises VirtError: nothing was changed: the provider could not be reached, a pool is held by another run,
         the request cannot be met, or it would remove more than allowed. Failures of single machines are in the report.
     """
+    if not provider.capabilities().snapshots:
+        wrong = [spec.name for spec in request.specs if spec.reset is Reset.SNAPSHOT]
+        if wrong:
+            raise InvalidSpec([f"pool {name!r}: reset: the provider {provider.name} takes no snapshots; use rebuild" for name in wrong])
     specs = list(request.specs) + (_found_pools(provider, request.specs) if request.every_pool_absent else [])
     run = _Run(provider, {spec.name: spec for spec in specs}, request, clock, cancel)
     with run.exclusive():

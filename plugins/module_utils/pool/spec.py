@@ -11,10 +11,12 @@ import functools
 import hashlib
 import json
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 
+from ansible_collections.poolwright.virt.plugins.module_utils.imagebackend.options import DEFAULT_OPTIONS, DiskOptions
 from ansible_collections.poolwright.virt.plugins.module_utils.providers.types import (
     Check,
+    DiskSpec,
     MachineSpec,
     Placement,
     PoolTemplate,
@@ -38,6 +40,17 @@ class OnOutdated(str, enum.Enum):
 
     REPLACE = "replace"
     REPORT = "report"
+
+
+class Reset(str, enum.Enum):
+    """How a machine that is used up or unhealthy is made new: from its image, or by its snapshot."""
+
+    REBUILD = "rebuild"
+    SNAPSHOT = "snapshot"
+
+
+CLEAN_SNAPSHOT = "poolwright-clean"
+"""The snapshot that a machine goes back to: taken when it was made, before its first start."""
 
 
 @dataclass(frozen=True)
@@ -81,6 +94,7 @@ class PoolSpec:
     ready: ReadyCheck = ReadyCheck()
     on_unhealthy: OnUnhealthy = OnUnhealthy.REPLACE
     on_outdated: OnOutdated = OnOutdated.REPLACE
+    reset: Reset = Reset.REBUILD
     max_unavailable: Share = Share(25, percent=True)
     present: bool = True
     described: bool = True
@@ -112,7 +126,9 @@ def spec_hash(machine: MachineSpec) -> str:
     """16 hex digits that differ whenever a machine would have to be rebuilt to match the description.
 
     An image with a checksum is known by it, so moving it to another mirror rebuilds nothing; one without is known by its
-    source. Whether the machine is kept running is not covered, since that takes no rebuild.
+    source. Whether the machine is kept running is not covered, since that takes no rebuild; nor are the keyring with which its disks
+    are reached from here and what becomes of them in the end. Only what is not as it is by default is in it of what came
+    later than the first machines, which so have the hash that they were made with.
     """
     image, seed, place = machine.vmware_image or machine.image, machine.seed, machine.placement
     covered: dict[str, object] = {
@@ -124,6 +140,9 @@ def spec_hash(machine: MachineSpec) -> str:
         "networks": [[card.network, card.bridge, card.model] for card in machine.networks],
         "seed": [seed.user_data, seed.network_config, list(seed.ssh_keys), seed.hostname],
     }
+    laid_out = [_as_made(machine.disk.options), *(_further(disk) for disk in machine.disks)]
+    if any(laid_out):
+        covered["disks"] = laid_out
     if machine.vmware_image is not None:
         covered["vmware_image"] = [machine.vmware_image.disk_type, machine.vmware_image.adapter_type]
     if machine.template or machine.vmware_image is not None or place != Placement():
@@ -131,6 +150,22 @@ def spec_hash(machine: MachineSpec) -> str:
         where = [place.cluster, place.host, place.resource_pool, place.datastore]
         covered["template"] = [machine.template, machine.clone.value, where]
     return hashlib.sha256(json.dumps(covered, sort_keys=True).encode()).hexdigest()[:16]
+
+
+def _further(disk: DiskSpec) -> dict[str, object]:
+    content, image = disk.content, disk.image
+    return {
+        "place": [disk.backend, disk.size_gb, disk.location],
+        "options": _as_made(disk.options),
+        "image": None if image is None else [image.digest or image.source, image.format, image.compression, image.convert_to],
+        "content": None if content is None else [content.kind, content.file_system, content.directory, content.label],
+    }
+
+
+def _as_made(options: DiskOptions) -> dict[str, object]:
+    """Those options that say what a disk is and how its machine reaches it, rather than how this collection does."""
+    said = {item.name: getattr(options, item.name) for item in fields(options) if item.name not in ("clear", "keyring")}
+    return {name: value for name, value in said.items() if value != getattr(DEFAULT_OPTIONS, name)}
 
 
 def is_outdated(spec: PoolSpec, made_from: str) -> bool:

@@ -13,10 +13,12 @@ from typing import TYPE_CHECKING, Any
 
 from ansible_collections.poolwright.virt.plugins.module_utils.errors import InvalidSpec
 from ansible_collections.poolwright.virt.plugins.module_utils.images.source import ImageSource, redact
+from ansible_collections.poolwright.virt.plugins.module_utils.pool.disk_parse import parse_further, parse_root
 from ansible_collections.poolwright.virt.plugins.module_utils.pool.spec import (
     OnOutdated,
     OnUnhealthy,
     PoolSpec,
+    Reset,
     Share,
     needs_address,
 )
@@ -100,8 +102,16 @@ def _pool(raw: Mapping[str, Any], state: str, needs_image: bool, templates: bool
         ready=_ready(raw.get("ready") or {}, machine, problem),
         on_unhealthy=OnUnhealthy(raw.get("on_unhealthy") or "replace"),
         on_outdated=OnOutdated(raw.get("on_outdated") or "replace"),
+        reset=_reset(raw, machine, problem),
         max_unavailable=_share(str(raw.get("max_unavailable") or "25%"), problem),
     )
+
+
+def _reset(raw: Mapping[str, Any], machine: MachineSpec, problem: Problem) -> Reset:
+    reset = Reset(raw.get("reset") or "rebuild")
+    if reset is Reset.SNAPSHOT and machine.clone is Clone.INSTANT:
+        problem("reset", "an instant clone runs from its first moment, so it has no snapshot from before; use rebuild, or another clone")
+    return reset
 
 
 def _share(text: str, problem: Problem) -> Share:
@@ -127,7 +137,7 @@ def _machine(raw: Mapping[str, Any], needs_image: bool, templates: bool, problem
         problem("clone", "an instant clone is forked from a running machine, and an image is none; name the machine as template, or say clone: linked")
     if templates and needs_image and not (template or raw.get("image")):
         problem("template", "is missing; name the template, or the machine, that the pool's machines are cloned from, or give an image")
-    disk = _disk(raw.get("disk") or {}, templates, problem)
+    disk = parse_root(raw.get("disk") or {}, templates, problem)
     return MachineSpec(
         image=None if templates else _image(raw.get("image"), needs_image, problem),
         vmware_image=_vmware_image(raw["image"], disk, problem) if templates and raw.get("image") else None,
@@ -137,6 +147,7 @@ def _machine(raw: Mapping[str, Any], needs_image: bool, templates: bool, problem
         cpus=int(cpus),
         memory_mb=int(memory_mb),
         disk=disk,
+        disks=parse_further(raw.get("disks") or (), disk, templates, problem),
         networks=tuple(_network(number, card, templates, problem) for number, card in enumerate(raw.get("networks") or [])),
         seed=_seed(raw, problem),
         power_on=(raw.get("power") or "on") == "on",
@@ -189,19 +200,6 @@ def _vmware_image(raw: Mapping[str, Any], disk: DiskSpec, problem: Problem) -> V
         key, _colon, what = fault.partition(": ")
         problem(key, what)
     return image
-
-
-def _disk(raw: Mapping[str, Any], templates: bool, problem: Problem) -> DiskSpec:
-    size_gb = raw.get("size_gb")
-    if size_gb is not None and not 0 < size_gb <= 64 * 1024:
-        problem("disk.size_gb", f"{size_gb:g} is not above 0 and at most 65536")
-    location = str(raw.get("location") or "")
-    for key in ("backend", "location"):
-        if templates and raw.get(key):
-            problem(f"disk.{key}", "is for KVM hosts; a disk goes to the datastore that the pool's datastore names")
-    if location and (not location.startswith("/") or ".." in location.split("/") or "\0" in location):
-        problem("disk.location", f"{location!r} is no absolute path without '..'")
-    return DiskSpec(backend=str(raw.get("backend") or "qcow2"), size_gb=size_gb, location=location)
 
 
 def _network(number: int, raw: Mapping[str, Any], templates: bool, problem: Problem) -> NetworkSpec:

@@ -72,6 +72,7 @@ def _account(done: Mapping[Kind, Sequence[str]]) -> dict[str, Any]:
         "created": list(done[Kind.CREATE]),
         "destroyed": list(done[Kind.DESTROY]),
         "replaced": list(done[Kind.REPLACE]),
+        "reset": list(done[Kind.RESET]),
         "started": list(done[Kind.START]),
         "finished": list(done[Kind.WAIT]),
     }

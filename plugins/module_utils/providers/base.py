@@ -115,6 +115,7 @@ class Provider(ABC):
     def create_vm(self, pool: str, vm: str, mark: Mark, deadline: Deadline) -> Machine:
         """Make a machine with its mark (state CREATING) and start it, unless the pool's machines are kept off.
 
+        A mark with a ``snapshot`` has it taken before the machine is started for the first time.
         ``prepare`` has been called. A machine that runs is complete: whoever finds one marked CREATING and not running
         knows that its making was interrupted.
         :raises NameTaken: a machine of this name exists, whosever it is; nothing was changed.
@@ -186,11 +187,20 @@ class Provider(ABC):
         raise NotSupported(f"the provider {self.name} does not add disks", obj=vm, phase="disk")
 
     def create_snapshot(self, pool: str, vm: str, snapshot: str) -> None:
-        """:raises NameTaken: the machine has a snapshot of this name. Capability ``snapshots``."""
+        """Keep the contents of the machine's disks as they are now; a machine that runs does so afterwards. Capability ``snapshots``.
+
+        :raises NameTaken: it has a snapshot of this name.   :raises NotFound: there is no such machine.
+        :raises NotOurs: it carries no mark of this pool.
+        """
         raise NotSupported(f"the provider {self.name} does not take snapshots", obj=vm, phase="snapshot")
 
     def revert_snapshot(self, pool: str, vm: str, snapshot: str) -> None:
-        """:raises NotFound: the machine has no snapshot of this name. Capability ``snapshots``."""
+        """Give the machine the disks back that it had, which the snapshot outlives; its mark stays. Capability ``snapshots``.
+
+        A machine that runs is switched off for it, and boots anew from what it then has. When interrupted, a further call finishes the work.
+        :raises NotFound: the machine has no snapshot of this name, or there is no such machine; nothing was changed.
+        :raises NotOurs: it carries no mark of this pool.
+        """
         raise NotSupported(f"the provider {self.name} does not take snapshots", obj=vm, phase="snapshot")
 
     @abstractmethod

@@ -181,8 +181,13 @@ class DummyProvider(Provider):
             if decision.fault is FaultKind.HALF_MADE:
                 raise OperationFailed("the hypervisor failed half-way (simulated)", obj=vm, phase="create")
             self.stats.call("insert_disk")
-            if not self.store.add_disk(vm, spec.disk.size_gb or 1.0, same, ROOT_DISK):
-                _gone(vm, "create")
+            for number, disk in enumerate((spec.disk, *spec.disks)):
+                if not self.store.add_disk(vm, disk.size_gb or 1.0, same, f"disk{number}" if number else ROOT_DISK):
+                    _gone(vm, "create")
+            if mark.snapshot:
+                self.stats.call("insert_snapshot")
+                if not self.store.add_snapshot(vm, mark.snapshot, same):
+                    _gone(vm, "create")
             if spec.power_on:
                 made = self._power_on(vm, "create", same)
             return machine_of(Seen(made, has_root=True), self.clock.now())
@@ -287,7 +292,18 @@ class DummyProvider(Provider):
     def revert_snapshot(self, pool: str, vm: str, snapshot: str) -> None:
         self.pool(pool)
         guard = partial(own_mark, pool=pool, phase="revert")
-        if not self._write("revert", vm, "revert_snapshot", lambda: self.store.revert(vm, snapshot, guard)):
+
+        def booted_anew(seen: Seen) -> Row:
+            running = power_of(seen.row, self.clock.now()) is Power.RUNNING
+            return booted(seen.row, self.line.boot(vm), self.clock.now()) if running else switched_off(seen.row)
+
+        def work() -> bool:
+            done = self.store.revert(vm, snapshot, guard)
+            if done:
+                self.store.change(vm, booted_anew)
+            return done
+
+        if not self._write("revert", vm, "revert_snapshot", work):
             raise NotFound(f"there is no machine of this name, or it has no snapshot {snapshot!r}", obj=vm, phase="revert")
 
     def close(self) -> None:

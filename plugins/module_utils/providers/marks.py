@@ -28,6 +28,7 @@ class MarkState(str, enum.Enum):
 
     CREATING = "creating"  # made, or being made; not yet seen ready
     READY = "ready"  # was seen ready once
+    RESETTING = "resetting"  # its way back to its snapshot has begun; not yet seen ready again
     DESTROYING = "destroying"  # its removal has begun
 
 
@@ -49,7 +50,8 @@ class Mark:
     ``id`` is new for each machine made, so two machines that held the same slot one after the other differ in it.
     ``image`` names for people what the machine was made from; ``created_at`` is in seconds since the epoch. ``name`` is
     what the machine was called when it was made, so a machine that somebody renamed tells. ``maker`` is ``Provider.maker`` of who made
-    it, "" where whoever makes machines holds the pool.
+    it, "" where whoever makes machines holds the pool. ``snapshot`` names the snapshot of the machine as it was made, before its first
+    start, "" where there is none. A machine that goes back to it keeps its id and gets another ``created_at`` and ``maker``.
     """
 
     pool: str
@@ -62,6 +64,7 @@ class Mark:
     lease: Lease | None = None
     name: str = ""
     maker: str = ""
+    snapshot: str = ""
 
     def as_state(self, state: MarkState) -> Mark:
         return replace(self, state=state)
@@ -81,6 +84,8 @@ class Mark:
             data["name"] = self.name
         if self.maker:
             data["maker"] = self.maker
+        if self.snapshot:
+            data["snapshot"] = self.snapshot
         if self.lease is not None:
             data["lease"] = self.lease.id
             if self.lease.until is not None:
@@ -105,6 +110,7 @@ class Mark:
             lease=lease,
             name=str(data.get("name", "")),
             maker=str(data.get("maker", "")),
+            snapshot=str(data.get("snapshot", "")),
         )
 
 

@@ -11,11 +11,13 @@ import re
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
+from ansible_collections.poolwright.virt.plugins.module_utils.imagebackend.options import DEFAULT_OPTIONS, DiskOptions
 from ansible_collections.poolwright.virt.plugins.module_utils.images.source import ImageSource
 from ansible_collections.poolwright.virt.plugins.module_utils.providers.marks import Mark
 
 if TYPE_CHECKING:
     # Loaded by whoever makes one: most runs have none.
+    from ansible_collections.poolwright.virt.plugins.module_utils.storage.wish import Content
     from ansible_collections.poolwright.virt.plugins.module_utils.vsphere.images.image import VMwareImage
 
 
@@ -31,11 +33,17 @@ class Power(str, enum.Enum):
 
 @dataclass(frozen=True)
 class DiskSpec:
-    """A machine's root disk. ``size_gb`` None keeps the image's own size; ``location`` "" is the provider's default."""
+    """A disk of a machine. ``size_gb`` None keeps the image's own size; ``location`` "" is the provider's default.
+
+    Of a disk beside the root disk, ``image`` or ``content`` say what is on it; neither: nothing.
+    """
 
     backend: str = "qcow2"
     size_gb: float | None = None
     location: str = ""
+    options: DiskOptions = DEFAULT_OPTIONS
+    image: ImageSource | None = None
+    content: Content | None = None
 
 
 @dataclass(frozen=True)
@@ -88,6 +96,7 @@ class MachineSpec:
     """What each machine of a pool is. ``memory_mb`` is in MiB.
 
     It is made from ``image`` on a KVM host, from ``template`` or ``vmware_image`` on a vCenter; all are missing only where nothing will be made.
+    ``disk`` is its root disk, ``disks`` are those beside it.
     """
 
     image: ImageSource | None = None
@@ -98,6 +107,7 @@ class MachineSpec:
     cpus: int = 1
     memory_mb: int = 1024
     disk: DiskSpec = DiskSpec()
+    disks: tuple[DiskSpec, ...] = ()
     networks: tuple[NetworkSpec, ...] = ()
     seed: SeedSpec = SeedSpec()
     power_on: bool = True

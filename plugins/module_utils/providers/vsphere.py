@@ -169,7 +169,13 @@ class VsphereProvider(Provider):
             with suppress(VirtError):
                 wait_until_settled(self.vim, source, deadline, vm)
             raise
-        return self._machines.machine(self._machines.look(template, vm, made, "create", self._made))
+        seen = self._machines.look(template, vm, made, "create", self._made)
+        if mark.snapshot:
+            self._take_snapshot(seen, mark.snapshot, deadline, "create")
+            if template.machine.power_on:
+                self._start(seen, deadline, "create")
+            seen = self._machines.look(template, vm, made, "create")
+        return self._machines.machine(seen)
 
     # -- changing
 
@@ -284,8 +290,7 @@ class VsphereProvider(Provider):
         seen = self._machines.own(self.pool(pool), vm, "snapshot")
         if self._snapshot(seen, snapshot, "snapshot") is not None:
             raise NameTaken(f"it has a snapshot {snapshot!r} already", obj=vm, phase="snapshot", hint="give another name")
-        said: dict[str, Any] = {"name": snapshot, "description": "", "memory": False, "quiesce": False}
-        self.vim.run(seen.obj, "CreateSnapshot_Task", deadline=Deadline.after(self.clock, _TASK_SECONDS), about=vm, phase="snapshot", **said)
+        self._take_snapshot(seen, snapshot, Deadline.after(self.clock, _TASK_SECONDS), "snapshot")
 
     def revert_snapshot(self, pool: str, vm: str, snapshot: str) -> None:
         template = self.pool(pool)
@@ -302,6 +307,10 @@ class VsphereProvider(Provider):
             self.vim.run(now.obj, "ReconfigVM_Task", spec=config_spec(extra_config=options), deadline=deadline, about=vm, phase="revert")
         if seen.power is Power.RUNNING and now.power is not Power.RUNNING:
             self._start(now, deadline, "revert")
+
+    def _take_snapshot(self, seen: Seen, name: str, deadline: Deadline, phase: str) -> None:
+        said: dict[str, Any] = {"name": name, "description": "", "memory": False, "quiesce": False}
+        self.vim.run(seen.obj, "CreateSnapshot_Task", deadline=deadline, about=seen.name, phase=phase, **said)
 
     def _snapshot(self, seen: Seen, name: str, phase: str) -> Any:
         info = self.vim.get_properties(seen.obj, ["snapshot"], about=seen.name, phase=phase).get("snapshot")

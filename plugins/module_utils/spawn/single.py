@@ -217,7 +217,7 @@ class _Run:
             "host": machine.host if machine is not None else "",
             "folder": "",
             "datastore_path": "",
-            "disks": [{"path": "", "size_gb": spec.disk.size_gb}] if there and spec.disk.size_gb else [],
+            "disks": [{"path": "", "size_gb": disk.size_gb} for disk in (spec.disk, *spec.disks)] if there and (spec.disk.size_gb or spec.disks) else [],
             "networks": [{"network": card.network or card.bridge, "model": card.model, "mac": ""} for card in spec.networks] if there else [],
             "image": "" if mark is None else mark.image,
             "template": "",

@@ -27,7 +27,6 @@ ELSEWHERE = (
     "cpu_limits",
     "customization",
     "datastore",
-    "disks",
     "extra_config",
     "firmware",
     "folder",
@@ -66,6 +65,9 @@ def parse_single(params: Params, *, needs_image: bool) -> SingleTemplate:
     for number, card in enumerate(params.get("networks") or ()):
         if card.get("mac"):
             problems.append(f"networks[{number}].mac: is for provider: vsphere; here a machine's address follows from its name, leave it out")
+    for number, disk in enumerate(params.get("disks") or ()):
+        said = [key for key, usual in (("datastore", None), ("thin", True), ("ephemeral", False)) if disk.get(key, usual) not in (usual, "")]
+        problems += [f"disks[{number}].{key}: is for provider: vsphere; leave it out" for key in said]
     if params.get("wait_for_address") and params["state"] != "poweredon":
         problems.append("wait_for_address: goes with state: poweredon only")
     seed = _seed(params.get("config_drive") or {}, problems)
@@ -76,6 +78,7 @@ def parse_single(params: Params, *, needs_image: bool) -> SingleTemplate:
         "cpus": params.get("cpus"),
         "memory_mb": params.get("memory_mb"),
         "disk": params.get("disk"),
+        "disks": params.get("disks") or [],
         "networks": params.get("networks") or [],
         "power": "on" if params["state"] == "poweredon" else "off",
         **seed,

@@ -9,9 +9,11 @@ from __future__ import annotations
 import ipaddress
 import re
 from collections.abc import Callable, Mapping
+from dataclasses import fields
 from typing import Any
 
 from ansible_collections.poolwright.virt.plugins.module_utils.errors import InvalidSpec
+from ansible_collections.poolwright.virt.plugins.module_utils.imagebackend.options import DiskOptions
 from ansible_collections.poolwright.virt.plugins.module_utils.vsphere.hardware import CARD_MODELS, Allocation
 from ansible_collections.poolwright.virt.plugins.module_utils.vsphere.images.image import VMwareImage
 from ansible_collections.poolwright.virt.plugins.module_utils.vsphere.spawn.description import (
@@ -34,6 +36,7 @@ Problem = Callable[[str, str], None]
 OWN_KEYS = "poolwright."
 _LONGEST_NAME = 80
 _LARGEST_GB = 62 * 1024
+_ON_KVM_HOSTS = ("backend", "location", *(item.name for item in fields(DiskOptions)))
 _MAC = re.compile(r"[0-9a-f]{2}(:[0-9a-f]{2}){5}")
 
 
@@ -143,7 +146,7 @@ def _check_together(params: Params, said: Description, problem: Problem) -> None
     for number, network in enumerate(params.get("networks") or ()):
         if network.get("bridge"):
             problem(f"networks[{number}].bridge", "is for KVM hosts; name a network")
-    for key in ("backend", "location"):
+    for key in _ON_KVM_HOSTS:
         if (params.get("disk") or {}).get(key):
             problem(f"disk.{key}", "is for KVM hosts; disks go to the datastore")
     if params.get("wait_for_address") and said.state is not State.ON:
@@ -204,7 +207,13 @@ def _card(number: int, raw: Params, problem: Problem) -> CardWish:
 
 def _disk(number: int, raw: Params, problem: Problem) -> DiskWish:
     size = raw.get("size_gb")
-    _check_size(f"disks[{number}].size_gb", size, problem)
+    if size is None:
+        problem(f"disks[{number}].size_gb", "is missing: a blank disk has no size of its own")
+    else:
+        _check_size(f"disks[{number}].size_gb", size, problem)
+    for key in ("image", "content", *_ON_KVM_HOSTS):
+        if raw.get(key):
+            problem(f"disks[{number}].{key}", "is for KVM hosts; leave it out")
     return DiskWish(float(size or 1), str(raw.get("datastore") or ""), bool(raw.get("thin", True)), bool(raw.get("ephemeral")))
 
 

@@ -79,7 +79,7 @@ class _Guest:
             f"cd {shlex.quote(str(root))} && env {' '.join(f'{key}={shlex.quote(value)}' for key, value in settings.items())} {shlex.join(pytest_command)}"
         )
         checkout = Path(__file__).resolve().parents[3]
-        visible = [part for directory in {checkout, root, Path(sys.prefix)} for part in ("-r", str(directory))]
+        visible = [part for directory in sorted({checkout, root, Path(sys.prefix)}) for part in ("-r", str(directory))]
         with open(folder / "said", "wb") as said:
             self._process = subprocess.Popen(
                 [str(checkout / "tests/lab/in-guest.sh"), "-w", str(folder), *visible, command], stdin=subprocess.DEVNULL, stdout=said, stderr=said

@@ -46,6 +46,7 @@ class Ability(enum.Enum):
     OUTAGE = "outage"
     PARTIAL_LISTING = "partial_listing"
     SHARED = "shared"  # another process sees the same machines (not so for libvirt's test driver)
+    FURTHER_DISKS = "further_disks"  # a machine is made with disks beside its root disk
     BOOTS_SLOWLY = "boots_slowly"  # a machine can be caught running but not yet passing the check ``ip``
 
 
@@ -102,6 +103,10 @@ class Lab(ABC):
         """The smallest machine, with one card on this network instead."""
         return replace(self.machine(), networks=(NetworkSpec(network=network),))
 
+    def other_host(self, host: str) -> str:
+        """A host that machines can move to from this one, of labs whose provider migrates."""
+        raise LabFailed(f"the lab {self.name} has one host")
+
     @abstractmethod
     def mutating_calls(self, provider: Provider) -> Mapping[str, int]:
         """The calls that change something on the hypervisor which this provider has made so far, by name."""
@@ -133,6 +138,10 @@ class Lab(ABC):
     @abstractmethod
     def undefine(self, name: str) -> None:
         """Remove the machine, running or not, as a person in a hurry would. Its files may stay."""
+
+    def disks(self, name: str) -> int:
+        """How many disks the machine has, which are all there. ``Ability.FURTHER_DISKS``."""
+        raise NotImplementedError
 
     def pause(self, name: str) -> None:
         """``Ability.PAUSE``."""

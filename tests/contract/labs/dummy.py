@@ -72,6 +72,9 @@ class DummyLab(Lab):
         self._providers.append(provider)
         return provider
 
+    def other_host(self, host: str) -> str:
+        return next(name for name in DummyOptions().hosts if name != host)
+
     def machine(self) -> MachineSpec:
         return MachineSpec(memory_mb=64, networks=(NetworkSpec(network=self.network),))
 
@@ -95,6 +98,9 @@ class DummyLab(Lab):
     def put_foreign(self, name: str) -> None:
         self.store.insert(Row(name=name, host="host-1"))
         self.store.add_disk(name, 1.0, lambda row: None)
+
+    def disks(self, name: str) -> int:
+        return len(self.store.disks(name))
 
     def power_off(self, name: str) -> None:
         self.store.change(name, lambda seen: replace(seen.row, power="off"))

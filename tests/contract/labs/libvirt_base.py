@@ -20,10 +20,12 @@ import libvirt
 
 from ansible_collections.poolwright.virt.plugins.module_utils.clock import Clock, Deadline
 from ansible_collections.poolwright.virt.plugins.module_utils.errors import OperationFailed
+from ansible_collections.poolwright.virt.plugins.module_utils.imagebackend.ploop import DELTA, DESCRIPTOR
 from ansible_collections.poolwright.virt.plugins.module_utils.images.source import ImageSource
 from ansible_collections.poolwright.virt.plugins.module_utils.libvirt.guest import Guest
 from ansible_collections.poolwright.virt.plugins.module_utils.providers.base import Provider
 from ansible_collections.poolwright.virt.plugins.module_utils.providers.libvirt import CAPABILITIES, MUTATING, LibvirtProvider
+from ansible_collections.poolwright.virt.plugins.module_utils.providers.libvirt_machines.leftover import RECORD_NAME
 from ansible_collections.poolwright.virt.plugins.module_utils.providers.marks import Mark
 from ansible_collections.poolwright.virt.plugins.module_utils.providers.types import MachineSpec, NetworkSpec, PoolTemplate
 from ansible_collections.poolwright.virt.plugins.module_utils.stats import Stats
@@ -37,7 +39,7 @@ class LibvirtLab(Lab):
     """Domains of a libvirt, their files below the lab's folder."""
 
     declared = CAPABILITIES
-    abilities = frozenset({Ability.PAUSE, Ability.LOSE_DISK, Ability.HALF_MADE, Ability.HALF_GONE})
+    abilities = frozenset({Ability.PAUSE, Ability.LOSE_DISK, Ability.HALF_MADE, Ability.HALF_GONE, Ability.FURTHER_DISKS})
     domain_type = "qemu"
 
     def __init__(self, folder: Path, clock: Clock) -> None:
@@ -57,13 +59,18 @@ class LibvirtLab(Lab):
     def own_uri(self) -> str:
         """The URI of the libvirt that the domains are on."""
 
+    @property
+    def peers(self) -> Mapping[str, str]:
+        """KVM hosts that machines may move to, as the provider is given them."""
+        return {}
+
     def provider_uri(self) -> str:
         return self.own_uri()
 
     def provider(self, pools: Sequence[PoolTemplate], clock: Clock | None = None) -> Provider:
         clock = clock or self.clock
         # No probe: what it answers on this machine is not what the cases are about.
-        made = LibvirtProvider(pools, clock, Stats(clock), uri=self.provider_uri(), location=str(self.location), probe=lambda: False)
+        made = LibvirtProvider(pools, clock, Stats(clock), uri=self.provider_uri(), location=str(self.location), probe=lambda: False, peers=self.peers)
         self.providers.append(made)
         return made
 
@@ -93,12 +100,16 @@ class LibvirtLab(Lab):
         return repr((domain.UUIDString(), domain.state(), xml, there))
 
     def leftovers(self) -> list[str]:
-        """Files below ``machines`` that no domain names, directories without files, and anything temporary."""
+        """Files below ``machines`` that no domain names, directories without files, and anything temporary.
+
+        A snapshot goes with its disk, a ploop disk's descriptor with its delta, and the copy of a machine's record with its directory.
+        """
         xml = "".join(domain.XMLDesc() for domain in self.connection.listAllDomains())
         found = []
         for path in sorted(self.location.rglob("*")):
             in_machines = path.relative_to(self.location).parts[0] == "machines" and path.name != "machines"
-            if path.suffix in NAMED_SUFFIXES or (in_machines and str(path) not in xml):
+            owner = path.parent if path.name == RECORD_NAME else path.with_name(DELTA if path.name == DESCRIPTOR else path.name.partition("@")[0])
+            if path.suffix in NAMED_SUFFIXES or (in_machines and str(owner) not in xml):
                 found.append(str(path))
         return found
 
@@ -106,6 +117,10 @@ class LibvirtLab(Lab):
         arch = "i686" if self.domain_type == "test" else "x86_64"
         system = f"<os><type arch='{arch}'>hvm</type></os>"
         self.connection.defineXML(f"<domain type='{self.domain_type}'><name>{name}</name><uuid>{uuid.uuid4()}</uuid><memory>65536</memory>{system}</domain>")
+
+    def disks(self, name: str) -> int:
+        sources = ET.fromstring(self.connection.lookupByName(name).XMLDesc()).iterfind("devices/disk/source")
+        return sum(Path(source.get("file", "")).exists() for source in sources)
 
     def power_off(self, name: str) -> None:
         self.connection.lookupByName(name).destroy()

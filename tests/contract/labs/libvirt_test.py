@@ -7,6 +7,7 @@
 from __future__ import annotations
 
 import subprocess
+from dataclasses import replace
 from pathlib import Path
 
 from ansible_collections.poolwright.virt.plugins.module_utils.clock import Clock
@@ -15,6 +16,7 @@ from ansible_collections.poolwright.virt.tests.contract.labs.libvirt_base import
 
 class LibvirtTestLab(LibvirtLab):
     name = "libvirt_test"
+    declared = replace(LibvirtLab.declared, disks=False)  # the driver plugs nothing
     domain_type = "test"
 
     def own_uri(self) -> str:

@@ -100,7 +100,7 @@ class VsphereLab(Lab):
 
     name = "vsphere"
     declared = CAPABILITIES
-    abilities = frozenset(Ability) - {Ability.LOSE_DISK}
+    abilities = frozenset(Ability) - {Ability.LOSE_DISK, Ability.FURTHER_DISKS}
 
     def __init__(self, folder: Path, clock: Clock, place: str = "") -> None:
         super().__init__(folder, clock)
@@ -150,6 +150,10 @@ class VsphereLab(Lab):
         made = VsphereProvider(pools, clock, stats, vim=self.vcenter.vim(clock=clock, stats=stats), state_directory=str(self.state))
         self._providers.append(made)
         return made
+
+    def other_host(self, host: str) -> str:
+        found = self.vcenter.govc("find", "-type", "HostSystem", "/DC0/host/DC0_C0").split()
+        return next(name for path in found if (name := path.rpartition("/")[2]) != host)
 
     def machine(self) -> MachineSpec:
         place = Placement(folder=self.place)

@@ -13,6 +13,7 @@ import pytest
 import yaml
 
 from ansible_collections.poolwright.virt.plugins.module_utils.argspec import pool_options, provider_options, run_options
+from ansible_collections.poolwright.virt.plugins.modules import libvirt_evacuation_plan, libvirt_migrate
 
 ROLES = Path(__file__).parents[3] / "roles"
 
@@ -42,10 +43,30 @@ def test_the_role_takes_all_options_of_the_module() -> None:
         assert options[f"pool_provision_{name}"] == option, name
 
 
+def test_the_role_that_moves_guests_takes_the_options_of_its_modules() -> None:
+    options = bare(documented("host_evacuate", "main"))
+    plan = yaml.safe_load(libvirt_evacuation_plan.DOCUMENTATION)["options"]
+    migrate = yaml.safe_load(libvirt_migrate.DOCUMENTATION)["options"]
+    for name, option in options.items():
+        own = name.removeprefix("host_evacuate_")
+        if own in (set(plan) | set(migrate)) - {"migrate_uri"}:
+            module = bare({own: plan.get(own) or migrate[own]})[own]
+            assert {**option, "required": None} == {**module, "required": None}, name
+    # What the plan says of each move, and what is for one guest only.
+    by_plan = {"name", "names", "target", "mode", "copy_disks", "disks", "undefine_source", "persist"}
+    assert {f"host_evacuate_{name}" for name in set(migrate) - by_plan} <= set(options)
+    assert {f"host_evacuate_{name}" for name in set(plan) - {"hosts"}} <= set(options)
+
+
 def test_defaults_are_as_documented() -> None:
-    defaults = yaml.safe_load((ROLES / "pool_provision" / "defaults" / "main.yml").read_text(encoding="utf-8"))
-    options = {**documented("pool_provision", "main"), **documented("pool_provision", "remove")}
-    assert defaults == {name: option["default"] for name, option in options.items() if "default" in option}
+    for role, options in {
+        "pool_provision": {**documented("pool_provision", "main"), **documented("pool_provision", "remove")},
+        "host_evacuate": documented("host_evacuate", "main"),
+    }.items():
+        defaults = yaml.safe_load((ROLES / role / "defaults" / "main.yml").read_text(encoding="utf-8"))
+        # A template stands for what is no text, and as such cannot be said to be the default.
+        told = {name: value for name, value in defaults.items() if options[name]["type"] == "str" or "{{" not in str(value)}
+        assert told == {name: option["default"] for name, option in options.items() if "default" in option}
 
 
 @pytest.mark.parametrize("role", sorted(path.name for path in ROLES.iterdir() if path.is_dir()))

@@ -93,6 +93,25 @@ def test_provision_and_teardown(play: Play, tmp_path: Path) -> None:
     assert changes(play("teardown", "-e", "teardown_all=true")) == {"kvm-1": 0, "kvm-2": 0}
 
 
+def test_a_drained_host_gets_no_machines_and_the_others_take_its_part(play: Play, tmp_path: Path) -> None:
+    assert play("provision").returncode == 0
+    inventory = tmp_path / "inventory.json"
+    drained = json.loads(inventory.read_text())
+    drained["kvm_hosts"]["hosts"]["kvm-1"]["pool_provision_drained"] = True
+    inventory.write_text(json.dumps(drained))
+
+    done = play("provision")
+    assert (done.returncode, changes(done)) == (0, {"kvm-1": 1, "kvm-2": 1}), done.stdout + done.stderr
+    assert machines(tmp_path) == {"kvm-1": [], "kvm-2": ["ci-kvm-2-1", "ci-kvm-2-2", "ci-kvm-2-3", "show-kvm-2-1"]}
+    assert "ci: 3 of 3 ready" in play("report").stdout
+    assert changes(play("provision")) == {"kvm-1": 0, "kvm-2": 0}
+
+    # Where hosts share nothing, nobody could take its machines over: they stay as they are.
+    alone = play("provision", "-e", '{"pool_provision_spread": []}', "--limit", "kvm-1")
+    assert (alone.returncode, changes(alone)) == (0, {"kvm-1": 0}), alone.stdout + alone.stderr
+    assert machines(tmp_path)["kvm-1"] == []
+
+
 def test_report(play: Play, tmp_path: Path) -> None:
     assert play("provision").returncode == 0
     with closing(sqlite3.connect(tmp_path / "kvm-1.db", isolation_level=None)) as database:

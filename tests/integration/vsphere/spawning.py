@@ -126,11 +126,16 @@ class Spawning:
         assert mark is not None
         self.vcenter.govc("vm.change", "-vm", name, "-e", f"{KEY}={replace(mark, **changes).to_text()}")
 
+    def make_disk(self, path: str) -> None:
+        """Somebody else makes a disk of 1 MiB."""
+        with self.vcenter.vim() as vim:
+            create_disk(Site(vim, Inventory(vim)), DatastorePath.parse(path), 1024, Deadline.after(vim.clock, 60.0))
+
     def attach_foreign_disk(self, name: str, path: str) -> None:
         """Somebody else makes a disk and gives it to a machine."""
+        self.make_disk(path)
         with self.vcenter.vim() as vim:
             inventory, deadline = Inventory(vim), Deadline.after(vim.clock, 60.0)
-            create_disk(Site(vim, inventory), DatastorePath.parse(path), 1024, deadline)
             machine = inventory.machine(name, ["config.hardware.device"])
             slots = devices.Slots(machine.properties["config.hardware.device"])
             disk = devices.existing_disk(slots, "paravirtual", path)

@@ -21,7 +21,7 @@ import pytest
 from ansible_collections.poolwright.virt.plugins.module_utils.clock import Clock, Deadline
 from ansible_collections.poolwright.virt.plugins.module_utils.errors import InsufficientResources, InvalidSpec, MaybeApplied, NotFound, VirtError
 from ansible_collections.poolwright.virt.plugins.module_utils.pool.request import converge_with, read_with
-from ansible_collections.poolwright.virt.plugins.module_utils.providers.marks import Mark, new_machine_id
+from ansible_collections.poolwright.virt.plugins.module_utils.providers.marks import Mark, MarkState, new_machine_id
 from ansible_collections.poolwright.virt.plugins.module_utils.providers.types import Clone, MachineSpec, Placement, PoolTemplate
 from ansible_collections.poolwright.virt.plugins.module_utils.providers.vsphere import MUTATING, VsphereProvider
 from ansible_collections.poolwright.virt.plugins.module_utils.providers.vsphere_machines import record, templates
@@ -332,3 +332,55 @@ def test_a_missing_privilege_is_named(site: Site) -> None:
     (failed,) = result["pools"]["ci"]["failed"]
     assert failed["code"] == "permission_denied"
     assert site.machines() == []
+
+
+@pytest.mark.parametrize("clone", ["linked", "full"])
+def test_an_unhealthy_machine_goes_back_to_its_snapshot(site: Site, server: VCenter, clone: str) -> None:
+    pool = site.pool(2, clone=clone, reset="snapshot")
+    made = site.run(pool)
+    assert made["failures"] == []
+    assert made["stats"]["calls"]["CreateSnapshot_Task"] >= 2
+    before = marked(site, server)
+    assert all(mark.snapshot == "poolwright-clean" for mark in before.values())
+    with server.vim() as vim:
+        machine = Inventory(vim).machine(f"{site.folder}/ci-1").obj
+        vim.run(machine, "PowerOffVM_Task", deadline=Deadline.after(Clock(), 60))
+    foretold = site.run(pool, check=True)
+    result, _calls, changed = site.counted(pool)
+    assert [(step["action"], step["name"]) for step in result["actions"]] == [("reset", "ci-1")] == [(s["action"], s["name"]) for s in foretold["actions"]]
+    assert (result["failures"], result["warnings"], result["pools"]["ci"]["reset"]) == ([], [], ["ci-1"])
+    assert changed["RevertToSnapshot_Task"] == changed["PowerOnVM_Task"] == 1
+    assert not {"CloneVM_Task", "Destroy_Task"} & set(changed)
+    after = marked(site, server)
+    assert (after["ci-1"].id, after["ci-1"].state) == (before["ci-1"].id, MarkState.READY)
+    assert after["ci-2"] == before["ci-2"]
+    assert site.run(pool)["actions"] == []
+
+
+def test_a_machine_whose_snapshot_somebody_removed_is_rebuilt(site: Site, server: VCenter) -> None:
+    pool = site.pool(1, reset="snapshot")
+    site.run(pool)
+    before = marked(site, server)
+    with server.vim() as vim:
+        machine = Inventory(vim).machine(f"{site.folder}/ci-1").obj
+        info = vim.get_properties(machine, ["snapshot"])["snapshot"]
+        (clean,) = templates.snapshots_in(info)
+        vim.run(clean.obj, "RemoveSnapshot_Task", removeChildren=False, deadline=Deadline.after(Clock(), 60))
+        vim.run(machine, "PowerOffVM_Task", deadline=Deadline.after(Clock(), 60))
+    result = site.run(pool)
+    assert (result["failures"], result["pools"]["ci"]["replaced"], len(result["warnings"])) == ([], ["ci-1"], 1)
+    assert marked(site, server)["ci-1"].id != before["ci-1"].id
+
+
+def test_an_instant_clone_has_no_snapshot_to_go_back_to(site: Site) -> None:
+    with pytest.raises(InvalidSpec, match="reset: an instant clone runs from its first moment"):
+        site.run(site.pool(1, clone="instant", reset="snapshot"))
+
+
+def marked(site: Site, server: VCenter) -> dict[str, Mark]:
+    with server.vim() as vim:
+        folder = Inventory(vim).folder(site.folder)
+        assert folder is not None
+        found = vim.get_objects("VirtualMachine", ["name", record.EXTRA_CONFIG], root=folder.obj)
+    marks = {one.properties["name"]: record.read_mark(one.properties[record.EXTRA_CONFIG]) for one in found}
+    return {name: mark for name, mark in marks.items() if mark is not None}

@@ -13,6 +13,7 @@ import pytest
 
 from ansible_collections.poolwright.virt.plugins.module_utils.errors import VirtError
 from ansible_collections.poolwright.virt.plugins.module_utils.spawn import request
+from ansible_collections.poolwright.virt.plugins.module_utils.vsphere.spawn.mark import ROOT_NAME
 from ansible_collections.poolwright.virt.tests.contract.labs.vcenter import VCenter
 from ansible_collections.poolwright.virt.tests.integration.vsphere.spawning import Spawning, raw_image
 from ansible_collections.poolwright.virt.tests.integration.vsphere.staging import ActingStats, together
@@ -175,6 +176,22 @@ def test_what_a_killed_run_left_is_taken_up_by_the_next(spawning: Spawning, imag
     assert not spawning.run(**wish)["changed"]
     spawning.run(name=wish["name"], state="absent")
     assert files_of(spawning) == before
+
+
+def test_a_killed_runs_copy_that_arrives_late_is_not_in_the_way(spawning: Spawning, image: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    wish = wish_for("CreateVM_Task", image, "late-copy")
+    spawning.run(**{**wish, "name": "late-copy-before"})
+    before = files_of(spawning)
+    path = f"[{wish['datastore']}] {wish['name']}/{ROOT_NAME}"
+    monkeypatch.setattr(request, "Stats", lambda clock: ActingStats(clock, "CopyVirtualDisk_Task", lambda: spawning.make_disk(path)))
+    made = spawning.run(**wish)
+    assert made["power"] == "running"
+    assert [disk["size_gb"] for disk in made["disks"]] == [disk["size_gb"] for disk in spawning.run(**{**wish, "name": "late-copy-before"})["disks"]]
+    monkeypatch.undo()
+    assert not spawning.run(**wish)["changed"]
+    spawning.run(name=wish["name"], state="absent")
+    assert files_of(spawning) == before
+    spawning.run(name="late-copy-before", state="absent")
 
 
 def test_two_runs_at_the_same_moment_make_one_machine(spawning: Spawning) -> None:

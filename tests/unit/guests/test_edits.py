@@ -7,6 +7,7 @@
 from __future__ import annotations
 
 import xml.etree.ElementTree as ET
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -19,7 +20,10 @@ from ansible_collections.poolwright.virt.plugins.module_utils.guests.params impo
 from ansible_collections.poolwright.virt.plugins.module_utils.guests.spec import BUSES, CARD_MODELS, FEATURES, guest_options
 from ansible_collections.poolwright.virt.plugins.module_utils.guests.storage import info_of
 from ansible_collections.poolwright.virt.plugins.module_utils.guests.wish import State, Wish
+from ansible_collections.poolwright.virt.plugins.module_utils.imagebackend.options import DiskOptions
 from ansible_collections.poolwright.virt.plugins.module_utils.imagebackend.records import Backing, DiskRecord
+from ansible_collections.poolwright.virt.plugins.module_utils.storage.record import Origin, OwnDisk
+from ansible_collections.poolwright.virt.plugins.module_utils.storage.wish import Content
 
 UUID = "2f1d9d5c-6f0e-4c69-9f52-9d6e4cb5e0a1"
 FOREIGN = f"""<domain type='kvm' id='7' xmlns:qemu='http://libvirt.org/schemas/domain/qemu/1.0'>
@@ -129,6 +133,34 @@ def test_secrets_are_masked_and_records_hidden_in_what_people_see() -> None:
     assert tree.shown(tree.parse(shown)) == shown
 
 
+def test_how_a_network_disk_is_reached_is_kept_up_with(tmp_path: Path) -> None:
+    conf, secrets = tmp_path / "ceph.conf", ["11111111-2222-4333-8444-555555555555", "22222222-2222-4333-8444-555555555555"]
+
+    def edited_with(before: ET.Element, monitors: str, **access: str) -> ET.Element:
+        conf.write_text(f"[global]\nmon host = {monitors}\n")
+        wanted = wish(disks=[{"backend": "rbd", "location": "vms", "name": "r", "conf": str(conf), **access}])
+        after, names = edited(before, wanted, scene(wanted))
+        again, none = edited(after, wanted, scene(wanted))
+        assert (none, tree.text_of(again)) == ([], tree.text_of(after))
+        changes.append(names)
+        return after
+
+    changes: list[list[str]] = []
+    plain = edited_with(domain(), "192.0.2.1,192.0.2.2:7000")
+    (source,) = [one for one in plain.iterfind("devices/disk/source") if one.get("protocol") == "rbd"]
+    assert source.get("name") == "vms/r"
+    assert [(one.get("name"), one.get("port")) for one in source.findall("host")] == [("192.0.2.1", "6789"), ("192.0.2.2", "7000")]
+    edited_with(plain, "192.0.2.1,192.0.2.2:7000")
+    moved = edited_with(plain, "192.0.2.9")
+    assert [one.get("name") for one in moved.iterfind("devices/disk/source/host")] == ["192.0.2.9"]
+    first = edited_with(moved, "192.0.2.9", user="guests", secret=secrets[0])
+    second = edited_with(first, "192.0.2.9", user="guests", secret=secrets[1])
+    assert [one.get("uuid") for one in second.iterfind("devices/disk/source/auth/secret")] == [secrets[1]]
+    back = edited_with(second, "192.0.2.9")
+    assert back.find("devices/disk/source/auth") is None
+    assert changes == [["disks"], [], ["disks"], ["disks"], ["disks"], ["disks"]]
+
+
 def plans(**given_options: Any) -> live.LivePlan:
     wanted = wish(**given_options)
     return live.plan_live(domain(), options(wanted, scene(wanted), live=True))
@@ -143,6 +175,16 @@ def test_a_running_domain_takes_what_it_can() -> None:
     assert [device.what for device in found.detach] == ["disks[vdb]"]
     assert (found.attach, found.pending) == ((), ("cpu", "firmware", "disks[sda]"))
     assert plans(cpu={"mode": "host-model"}).empty
+
+
+def test_devices_of_the_host_are_plugged_and_unplugged() -> None:
+    devices = [{"type": "pci", "address": "0000:01:00.0"}, {"type": "usb", "address": "046d:c52b"}]
+    found = plans(hostdevs=devices)
+    assert (len(found.attach), found.detach, found.pending) == (2, (), ())
+    given_up = domain()
+    tree.devices_element(given_up).extend(device.element for device in found.attach)
+    left = live.plan_live(given_up, options(wish(hostdevs=devices[:1]), scene(wish(hostdevs=devices[:1])), live=True))
+    assert ([device.what for device in left.detach], left.attach, left.pending) == (["hostdevs"], (), ())
 
 
 def test_a_password_is_not_in_the_repr_of_a_plan() -> None:
@@ -249,17 +291,19 @@ def test_a_running_domain_that_took_all_has_nothing_to_wait_for(asked: dict[str,
 names = st.text(st.characters(exclude_categories=("Cs", "Cc")), min_size=1, max_size=20)
 disks = st.lists(
     st.builds(
-        lambda name, size, backing, made: record.OwnDisk(
-            "/d", name, DiskRecord("qcow2", "qcow2", f"/d/{name}", size, "sha256:1" if backing else "", backing), made
+        lambda name, size, backing, made, options, origin: OwnDisk(
+            "/d", name, DiskRecord("qcow2", "qcow2", f"/d/{name}", size, "sha256:1" if backing else "", backing), made, options, origin
         ),
         names, st.integers(512, 10**13), st.sampled_from([None, Backing("/i", "raw", "sha256:1")]), st.booleans(),
+        st.sampled_from([DiskOptions(), DiskOptions(full=True, cluster_size=65536), DiskOptions(conf="/c", user="u", secret="s")]),
+        st.sampled_from([Origin(), Origin("/i", "sha256:1", "qcow2"), Origin(content=Content("ephemeral", "xfs"), seed="a", digest="d")]),
     ),
     max_size=4,
 )  # fmt: skip
 
 
 @given(disks, st.dictionaries(names, text, max_size=3))
-def test_records_come_back_as_they_were_written(own: list[record.OwnDisk], values: dict[str, str]) -> None:
+def test_records_come_back_as_they_were_written(own: list[OwnDisk], values: dict[str, str]) -> None:
     written = domain()
     record.set_disks(written, own)
     record.edit_values(written, values)
@@ -268,6 +312,20 @@ def test_records_come_back_as_they_were_written(own: list[record.OwnDisk], value
     assert record.digest(read) == record.digest(domain())
     copied = tree.parse(tree.text_of(written).replace(f"<uuid>{UUID}</uuid>", "<uuid>11111111-2222-4333-8444-555555555555</uuid>"))
     assert record.disks_of(copied) == ()
+
+
+def test_what_is_noted_for_the_next_run_goes_without_a_trace() -> None:
+    noted, task = domain(), record.Task("take", "clean", "running")
+    record.set_nvram_stale(noted, True)
+    record.set_task(noted, task)
+    read = tree.parse(tree.text_of(noted))
+    assert (record.nvram_is_stale(read), record.task_of(read)) == (True, task)
+    copied = tree.parse(tree.text_of(noted).replace(f"<uuid>{UUID}</uuid>", "<uuid>11111111-2222-4333-8444-555555555555</uuid>"))
+    assert (record.nvram_is_stale(copied), record.task_of(copied)) == (False, None)
+    record.set_task(noted, None)
+    assert record.nvram_is_stale(noted)
+    record.set_nvram_stale(noted, False)
+    assert tree.text_of(noted) == tree.text_of(domain())
 
 
 def test_every_option_is_parsed_into_the_wish() -> None:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import io
 import os
+import subprocess
 import xml.etree.ElementTree as ET
 from collections.abc import Callable
 from pathlib import Path
@@ -178,6 +179,17 @@ def test_a_delta_grows_in_place_for_as_long_as_its_table_has_room(tmp_path: Path
     assert qemu_img.info(path, "parallels", soon).virtual_size == 10 * MIB + 512
     assert not parallels.grow(path, 2 * room)
     qemu_img.check(path, "parallels", soon)
+
+
+def test_a_copy_of_a_delta_that_was_open_can_be_opened(tmp_path: Path, soon: Deadline) -> None:
+    path = str(tmp_path / "root.hds")
+    qemu_img.create(path, "parallels", MIB, soon, options={"cluster_size": "4096"})
+    write = ["qemu-io", "-f", "parallels", "-c", "write 0 4096", path]
+    with open(path, "r+b") as stream:
+        os.pwrite(stream.fileno(), (0x746F6E59).to_bytes(4, "little"), 44)
+    assert b"not closed correctly" in subprocess.run(write, check=False, capture_output=True).stderr
+    parallels.disown(path)
+    subprocess.run(write, check=True, capture_output=True)
 
 
 def test_a_delta_whose_table_is_full_is_copied(tmp_path: Path, image: CachedImage, disk_bytes: bytes, soon: Deadline) -> None:

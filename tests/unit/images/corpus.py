@@ -169,6 +169,33 @@ def second_descriptor(path: Path, bait: Path, qemu: Qemu) -> None:
     patch(path, at * 512, text.encode().ljust(20 * 512, b"\0"))
 
 
+def in_parts(kind: str, extent: str, part: Maker) -> Maker:
+    """A descriptor of a file beside it, and that file, ``{part}``."""
+
+    def make(path: Path, bait: Path, qemu: Qemu) -> None:
+        beside = path.with_name("part")
+        part(beside, bait, qemu)
+        descriptor(kind, extent.replace("{part}", beside.name))(path, bait, qemu)
+
+    return make
+
+
+def split_off(maker: Maker, capacity: int) -> Maker:
+    """The first extent of a split VMDK, whose header then gives it so many sectors."""
+
+    def make(path: Path, bait: Path, qemu: Qemu) -> None:
+        whole = path.with_name("whole")
+        maker(whole, bait, qemu)
+        whole.with_name("whole-s001").rename(path)
+        patch(path, 12, struct.pack("<Q", capacity))
+        # With no capacity in its header, qemu takes what follows the header for a descriptor of extents anywhere.
+        text = f'# Disk DescriptorFile\nversion=1\nCID=fffffffe\nparentCID=ffffffff\ncreateType="monolithicFlat"\nRW 16384 FLAT "{bait}" 0\n'
+        patch(path, struct.unpack_from("<Q", path.read_bytes()[:512], 28)[0] * 512, text.encode().ljust(20 * 512, b"\0"))
+
+    return make
+
+
+SPLIT = "subformat=twoGbMaxExtentSparse"
 SPARSE_EXTENT = b'RW 16384 SPARSE "{self}"'
 
 # --- vdi and vhdx
@@ -272,14 +299,25 @@ HOSTILE: list[Case] = [
     Case("backing file of a host device", "qcow2", backed("/dev/zero"), "backing file"),
     Case("external data file", "qcow2", data_file("off"), "data_file"),
     Case("raw external data file", "qcow2", data_file("on"), "data_file"),
-    Case("vmdk descriptor of a flat file", "vmdk", descriptor("monolithicFlat", 'RW 16384 FLAT "{bait}" 0'), "unsafe"),
-    Case("vmdk descriptor with ..", "vmdk", descriptor("monolithicFlat", 'RW 16384 FLAT "{up}" 0'), "unsafe"),
-    Case("vmdk descriptor with escaped quotes", "vmdk", descriptor("monolithicFlat", 'RW 16384 FLAT "a\\"/{bait}" 0'), "unsafe"),
-    Case("vmdk descriptor of vmfs", "vmdk", descriptor("vmfs", 'RW 16384 VMFS "{bait}"'), "unsafe"),
-    Case("vmdk descriptor in parts", "vmdk", descriptor("twoGbMaxExtentSparse", 'RW 8192 SPARSE "{bait}"\nRW 8192 SPARSE "{bait}"'), "unsafe"),
-    Case("vmdk descriptor of a device", "vmdk", descriptor("fullDevice", 'RW 16384 FLAT "/dev/zero" 0'), "unsafe"),
-    Case("vmdk descriptor that lies about its kind", "vmdk", descriptor("monolithicSparse", 'RW 16384 FLAT "{bait}" 0'), "unsafe|descriptor"),
-    Case("vmdk descriptor with a parent", "vmdk", descriptor("monolithicSparse", 'RW 16384 SPARSE "{bait}"', 'parentFileNameHint="{bait}"\n'), "unsafe|descr"),
+    Case("vmdk descriptor of a flat file", "vmdk", descriptor("monolithicFlat", 'RW 16384 FLAT "{bait}" 0'), "no plain file beside it"),
+    Case("vmdk descriptor with ..", "vmdk", descriptor("monolithicFlat", 'RW 16384 FLAT "{up}" 0'), "no plain file beside it"),
+    Case("vmdk descriptor with escaped quotes", "vmdk", descriptor("monolithicFlat", 'RW 16384 FLAT "a\\"/{bait}" 0'), "no plain file beside it"),
+    Case("vmdk descriptor of vmfs", "vmdk", descriptor("vmfs", 'RW 16384 VMFS "{bait}"'), "no plain file beside it"),
+    Case("vmdk descriptor in parts", "vmdk", descriptor("twoGbMaxExtentSparse", 'RW 8192 SPARSE "{bait}"\nRW 8192 SPARSE "{bait}"'), "no plain file beside it"),
+    Case("vmdk descriptor of a device", "vmdk", descriptor("fullDevice", 'RW 16384 FLAT "/dev/zero" 0'), "none of a disk in files beside it"),
+    Case("vmdk descriptor of a URL", "vmdk", descriptor("monolithicFlat", 'RW 16384 FLAT "nbd:unix:{bait}" 0'), "no plain file beside it"),
+    Case("vmdk descriptor that lies about its kind", "vmdk", descriptor("monolithicSparse", 'RW 16384 FLAT "{bait}" 0'), "none of a disk in files beside it"),
+    Case("vmdk descriptor with a parent", "vmdk", descriptor("monolithicSparse", 'RW 16384 SPARSE "{bait}"', 'parentFileNameHint="{bait}"\n'), "delta"),
+    Case("vmdk part that has no size", "vmdk", in_parts("twoGbMaxExtentSparse", 'RW 16384 SPARSE "{part}"', split_off(of("vmdk", SPLIT), 0)), "no size"),
+    Case(
+        "vmdk part of another size", "vmdk", in_parts("twoGbMaxExtentSparse", 'RW 16384 SPARSE "{part}"', split_off(of("vmdk", SPLIT), 32768)), "it has 32768"
+    ),
+    Case("vmdk part that is no sparse one", "vmdk", in_parts("twoGbMaxExtentSparse", 'RW 16384 SPARSE "{part}"', of("qcow2")), "does not begin as a sparse"),
+    Case("vmdk part that is cut off", "vmdk", in_parts("monolithicFlat", 'RW 16384 FLAT "{part}" 0', of("raw", size="1M")), "has 1048576 bytes"),
+    Case("vmdk part from its middle on", "vmdk", in_parts("monolithicFlat", 'RW 8192 FLAT "{part}" 8192', of("raw")), "no plain file beside it"),
+    Case("vmdk part twice", "vmdk", in_parts("twoGbMaxExtentFlat", 'RW 16384 FLAT "{part}" 0\nRW 16384 FLAT "{part}" 0', of("raw")), "names a file twice"),
+    Case("vmdk of 17 TiB in parts", "vmdk", in_parts("monolithicFlat", 'RW 36507222016 FLAT "{part}" 0', of("raw")), "at most"),
+    Case("vmdk of no parts", "vmdk", descriptor("monolithicFlat", ""), "names 0 files"),
     Case("vmdk monolith with an absolute extent", "vmdk", described(SPARSE_EXTENT, b'RW 16384 FLAT "{bait}" 0'), "unsafe"),
     Case("vmdk monolith with an extent by ..", "vmdk", described(SPARSE_EXTENT, b'RW 16384 FLAT "../bait/bait" 0'), "unsafe"),
     Case("vmdk monolith with a quoted extent", "vmdk", described(SPARSE_EXTENT, b'RW 16384 SPARSE "x\\"/{bait}"'), "unsafe|another file"),
@@ -330,7 +368,7 @@ HOSTILE: list[Case] = [
     Case("xz that wants all memory", "raw", written(greedy_xz(b"x" * MIB)), "memory", "xz"),
     Case("gzip in gzip", "raw", written(gzip.compress(gzip.compress(b"x" * MIB))), "bytes are of gzip", "gzip"),
     Case("overlay in xz", "qcow2", squeezed(overlay, lzma.compress), "backing file", "xz"),
-    Case("flat vmdk in zstd", "vmdk", squeezed(descriptor("monolithicFlat", 'RW 16384 FLAT "{bait}" 0'), zstd), "unsafe", "zstd"),
+    Case("flat vmdk in zstd", "vmdk", squeezed(descriptor("monolithicFlat", 'RW 16384 FLAT "{bait}" 0'), zstd), "disk is in other files", "zstd"),
     Case("xz said to be gzip", "raw", written(lzma.compress(b"x" * MIB)), "not gzip", "gzip"),
     Case("gzip said to be zstd", "raw", written(gzip.compress(b"x" * MIB)), "not zstd", "zstd"),
     Case("zstd said to be xz", "raw", written(zstd(b"x" * MIB)), "not xz", "xz"),
@@ -387,6 +425,9 @@ GOOD: list[Case] = [
     Case("qcow2, full", "qcow2", of("qcow2", "preallocation=full")),
     Case("vmdk, monolithicSparse", "vmdk", filled("vmdk", "subformat=monolithicSparse")),
     Case("vmdk, streamOptimized", "vmdk", filled("vmdk", "subformat=streamOptimized")),
+    Case("vmdk, monolithicFlat", "vmdk", filled("vmdk", "subformat=monolithicFlat")),
+    Case("vmdk, twoGbMaxExtentSparse", "vmdk", filled("vmdk", SPLIT)),
+    Case("vmdk, twoGbMaxExtentFlat", "vmdk", filled("vmdk", "subformat=twoGbMaxExtentFlat")),
     Case("vmdk for lsilogic", "vmdk", filled("vmdk", "adapter_type=lsilogic")),
     Case("vmdk for buslogic", "vmdk", filled("vmdk", "adapter_type=buslogic")),
     Case("vmdk of version 6", "vmdk", filled("vmdk", "compat6=on")),

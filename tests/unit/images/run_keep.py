@@ -26,6 +26,7 @@ DEFAULTS: dict[str, Any] = {
     "max_size_gb": 1024,
     "disk_directories": None,
     "uri": "",
+    "force": False,
     "max_unused": "7d",
     "timeout": 60,
 }

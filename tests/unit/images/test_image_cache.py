@@ -74,6 +74,26 @@ def test_holes_of_an_image_stay_holes(cache: ImageCache, raw_image: Path, soon: 
     assert image.allocated < 4 * MIB
 
 
+def test_a_checksum_may_be_in_a_file_that_a_run_reads_once(
+    web: Any, cache: ImageCache, root: Path, clock: Clock, raw_image: Path, qcow2_image: Path, sha256: Any, soon: Deadline
+) -> None:
+    url = web.add("/disk", raw_image.read_bytes())
+    sums = web.add("/SHA256SUMS", f"{sha256(raw_image)[7:]}  disk\n".encode())
+    source = ImageSource(url, sums, "raw")
+    assert cache.lookup(source) is None
+    assert cache.foresee(source, soon) is None
+    made = cache.ensure(source, soon)
+    assert made.digest == sha256(raw_image)
+    assert cache.ensure(source, soon) == cache.foresee(source, soon) == cache.lookup(source) == made
+    assert (web.downloads("/SHA256SUMS"), web.downloads("/disk")) == (1, 1)
+    # What the file says in the next run counts there, and what comes has to be that.
+    web.add("/SHA256SUMS", f"{sha256(qcow2_image)[7:]}  disk\n".encode())
+    later = ImageCache(str(root), clock)
+    assert later.lookup(source) is None
+    with pytest.raises(ChecksumMismatch):
+        later.ensure(source, soon)
+
+
 def test_sha512_is_its_own_address(cache: ImageCache, root: Path, raw_image: Path, soon: Deadline) -> None:
     digest = "sha512:" + hashlib.sha512(raw_image.read_bytes()).hexdigest()
     assert cache.ensure(ImageSource(str(raw_image), digest, "raw"), soon).path == str(root / "sha512" / f"{digest[7:]}.raw")

@@ -156,7 +156,7 @@ def test_a_lie_is_refused_and_leaves_nothing(keep: Keep, root: Path, qcow2_image
         ({"source": "a.raw"}, "source: 'a.raw' is neither"),
         ({"source": "/a.raw", "checksum": "md5:1"}, "checksum: md5 can be forged"),
         ({"source": "/a/", "format": "raw"}, "checksum: is missing"),
-        ({"source": "/a/", "format": "raw", "checksum": "/SUMS"}, "of a directory the checksum itself"),
+        ({"source": "/a/", "format": "raw", "checksum": "/SUMS"}, "only the checksum itself"),
         ({"state": "aged", "max_unused": "soon"}, "max_unused: 'soon'"),
         ({"source": "/a.raw", "timeout": 0}, "timeout"),
         ({"source": "/a.raw", "max_size_gb": 0}, "max_size_gb"),
@@ -203,7 +203,11 @@ def test_a_pin_is_put_and_taken(keep: Keep, qcow2_image: Path) -> None:
 def test_absent_removes_an_image_with_what_was_made_of_it(keep: Keep, root: Path, raw_image: Path, qcow2_image: Path, files_below: Any) -> None:
     stays = keep(source=str(raw_image))["path"]
     paths = sorted([keep(source=str(qcow2_image), state="pinned")["path"], keep(source=str(qcow2_image), state="pinned", convert_to="raw")["path"]])
-    gone = keep(source=str(qcow2_image), state="absent")
+    before = files_below(root)
+    with pytest.raises(InvalidSpec, match="is pinned; unpin it"):
+        keep(source=str(qcow2_image), state="absent")
+    assert files_below(root) == before
+    gone = keep(source=str(qcow2_image), state="absent", force=True)
     assert (gone["changed"], gone["removed"]) == (True, paths)
     left = files_below(root)
     assert [name for name in left if not name.startswith("sources/")] == [os.path.relpath(stays, root), f"{os.path.relpath(stays, root)}.json"]

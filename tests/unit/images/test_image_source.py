@@ -84,6 +84,33 @@ def test_other_checksums_are_refused(checksum: str, why: str) -> None:
     assert why in problem
 
 
+@pytest.mark.parametrize("checksum", ["https://host/SUMS", "/srv/SUMS", "file:///srv/SUMS", "sha256:https://host/SUMS", "SHA512:/srv/SUMS"])
+def test_a_checksum_may_be_in_a_file(checksum: str) -> None:
+    image = ImageSource("/disk", checksum)
+    assert image.problems() == []
+    assert (image.digest, image.algorithm) == (None, "sha256")
+    assert image.checksum_file is not None and image.checksum_file.name == "SUMS"
+    # Where nobody would read it, it is none.
+    (problem,) = image.problems(referring=False)
+    assert problem.startswith("image.checksum: ")
+
+
+@pytest.mark.parametrize(
+    ("source", "checksum", "why"),
+    [
+        ("/disk", "https://host/", "names no file"),
+        ("/disk", "ftp://jane:hunter2@host/SUMS", "has the scheme ftp"),
+        ("/images/", "https://host/SUMS", "only the checksum itself"),
+        ("/images/", None, "is missing"),
+    ],
+)
+def test_a_file_of_checksums_has_to_be_one_that_can_be_read(source: str, checksum: str | None, why: str) -> None:
+    (problem,) = ImageSource(source, checksum).problems()
+    assert problem.startswith("image.checksum: ")
+    assert why in problem
+    assert "hunter2" not in problem + repr(ImageSource(source, checksum))
+
+
 def test_all_faults_are_told_at_once() -> None:
     assert [problem.partition(":")[0] for problem in ImageSource("x", "y", "z").problems()] == ["image.source", "image.checksum", "image.format"]
 

@@ -17,7 +17,7 @@ import libvirt
 import pytest
 
 from ansible_collections.poolwright.virt.plugins.module_utils.clock import InstantClock
-from ansible_collections.poolwright.virt.plugins.module_utils.errors import Busy, ConnectionFailed, VirtError
+from ansible_collections.poolwright.virt.plugins.module_utils.errors import Busy, ConnectionFailed, IncompleteAnswer, VirtError
 from ansible_collections.poolwright.virt.plugins.module_utils.libvirt.domain_files import disk_files
 from ansible_collections.poolwright.virt.plugins.module_utils.libvirt.image_requests import keep_files, list_files
 from ansible_collections.poolwright.virt.plugins.module_utils.stats import Stats
@@ -48,6 +48,37 @@ def test_files_and_devices_of_all_domains_are_named_with_their_chains(keeper: An
     assert [path for who, path in found if who == "domain web-1"] == ["/disks/web-1", "/images/base", "/dev/of/one"]
     assert ("domain test", "/guest/diskimage1") in found
     assert stats.as_dict()["logins"] == 1
+
+
+def test_of_a_domain_that_runs_what_it_has_counts_and_what_it_will_have(keeper: Any) -> None:
+    keeper.defineXML(DOMAIN.format(disk="/disks/now", base="/images/now"))
+    domain = keeper.lookupByName("web-1")
+    domain.create()
+    try:
+        keeper.defineXML(DOMAIN.format(disk="/disks/later", base="/images/later").replace("<name>", f"<uuid>{domain.UUIDString()}</uuid><name>"))
+        found = disk_files(URI, InstantClock(), Stats(InstantClock()))
+        assert {"/disks/now", "/images/now", "/disks/later", "/images/later"} <= {path for who, path in found if who == "domain web-1"}
+        assert len(found) == len(set(found))
+    finally:
+        domain.destroy()
+
+
+def test_a_volume_of_a_pool_is_its_file(keeper: Any) -> None:
+    pool = keeper.storagePoolLookupByName("default-pool")
+    volume = pool.createXML("<volume><name>root</name><capacity>1048576</capacity></volume>")
+    disk = "<disk type='volume'><source pool='default-pool' volume='{name}'/><target dev='hdd'/></disk></devices>"
+    for name in ("root", "gone"):
+        keeper.defineXML(DOMAIN.format(disk="/disks/web-1", base="/images/base").replace("</devices>", disk.format(name=name)))
+        found = disk_files(URI, InstantClock(), Stats(InstantClock()))
+        assert (("domain web-1", volume.path()) in found) == (name == "root")
+        keeper.lookupByName("web-1").undefine()
+    keeper.defineXML(DOMAIN.format(disk="/disks/web-1", base="/images/base").replace("</devices>", disk.format(name="root")))
+    pool.destroy()
+    try:
+        with pytest.raises(IncompleteAnswer, match=r"volume root of the pool default-pool, which is not active.*virsh pool-start"):
+            disk_files(URI, InstantClock(), Stats(InstantClock()))
+    finally:
+        pool.create()
 
 
 def test_an_image_under_a_domain_s_disk_stays_wherever_the_disk_is(keeper: Any, tmp_path: Path) -> None:

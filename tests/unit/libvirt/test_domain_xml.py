@@ -15,6 +15,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ansible_collections.poolwright.virt.plugins.module_utils.errors import InvalidSpec
+from ansible_collections.poolwright.virt.plugins.module_utils.imagebackend.options import DiskOptions
 from ansible_collections.poolwright.virt.plugins.module_utils.imagebackend.records import Backing, DiskRecord
 from ansible_collections.poolwright.virt.plugins.module_utils.libvirt.domain_xml import (
     DiskDevice,
@@ -31,12 +32,17 @@ from ansible_collections.poolwright.virt.plugins.module_utils.providers.libvirt_
     PREFIX,
     Card,
     MachineRecord,
-    StoredDisk,
     from_element,
     to_element,
+    with_disk,
+    with_disk_added,
     with_mark,
+    with_seen,
+    without_disks,
 )
 from ansible_collections.poolwright.virt.plugins.module_utils.providers.marks import Lease, Mark, MarkState, new_machine_id
+from ansible_collections.poolwright.virt.plugins.module_utils.storage.record import Origin, OwnDisk
+from ansible_collections.poolwright.virt.plugins.module_utils.storage.wish import Content
 
 MARKUP = st.sampled_from(list("<>&\"' \t\n\r]]>é😀"))
 PRINTABLE = st.text(alphabet=st.one_of(MARKUP, st.characters(min_codepoint=32, max_codepoint=0xD7FF)), max_size=20)
@@ -51,6 +57,7 @@ MARKS = st.builds(
     created_at=st.floats(0, 4e9),
     state=st.sampled_from(MarkState),
     lease=st.none() | st.builds(Lease, TEXT, st.none() | st.floats(0, 4e9)),
+    snapshot=PRINTABLE,
 )
 RECORDS = st.builds(
     MachineRecord,
@@ -58,7 +65,7 @@ RECORDS = st.builds(
     directory=TEXT,
     disks=st.lists(
         st.builds(
-            StoredDisk,
+            OwnDisk,
             location=TEXT,
             name=TEXT,
             record=st.builds(
@@ -149,7 +156,7 @@ def test_a_card_is_on_a_network_or_on_a_bridge() -> None:
 def test_libvirt_keeps_the_record() -> None:
     """Through libvirt's own parser and back, as it is defined and as it is set."""
     hard = Mark("<&>\"'", 1, new_machine_id("ci"), "h", "tab\tand é😀", 1.5, lease=Lease("a <b>"))
-    record = MachineRecord(hard, "/d & e", (StoredDisk("/d", "root", DiskRecord("qcow2", "qcow2", "/d/<root>", 5, "x", Backing("/b", "raw", "y"))),))
+    record = MachineRecord(hard, "/d & e", (OwnDisk("/d", "root", DiskRecord("qcow2", "qcow2", "/d/<root>", 5, "x", Backing("/b", "raw", "y"))),))
     connection = libvirt.open("test:///default")
     try:
         xml = ET.tostring(build_domain(config(uuid=hard.id, metadata=(in_namespace(to_element(record), NAMESPACE),))), encoding="unicode")
@@ -165,3 +172,53 @@ def test_libvirt_keeps_the_record() -> None:
             domain.undefine()
     finally:
         connection.close()
+
+
+EARLIER = """
+<machine pool="ci" slot="2" id="70777669-7274-8a01-8a02-0123456789ab" spec_hash="2d1f0a6f9c1f7a55" image="/i.qcow2" created_at="1.5" state="ready"
+         name="ci-2" directory="/m/ci/ci-2.0123456789ab">
+  <disk location="/m/ci/ci-2.0123456789ab" name="root" backend="qcow2" format="qcow2"
+        path="/m/ci/ci-2.0123456789ab/root.qcow2" size="1048576" image="sha256:ab">
+    <backing path="/images/ab.qcow2" format="qcow2" digest="sha256:ab"/>
+  </disk>
+  <card mac="52:54:00:00:00:01" network="default" seen="17"/>
+  <seed path="/m/ci/ci-2.0123456789ab/seed.iso"/>
+</machine>
+"""
+
+
+def test_records_of_earlier_machines_are_read() -> None:
+    record = from_element(ET.fromstring(EARLIER))
+    assert record is not None
+    directory = "/m/ci/ci-2.0123456789ab"
+    root = DiskRecord("qcow2", "qcow2", f"{directory}/root.qcow2", 1048576, "sha256:ab", Backing("/images/ab.qcow2", "qcow2", "sha256:ab"))
+    assert record.disks == (OwnDisk(directory, "root", root),)
+    assert record.cards == (Card("52:54:00:00:00:01", "default", seen=17),)
+    assert (record.seed, record.adding, record.mark.snapshot) == (f"{directory}/seed.iso", "", "")
+    assert record.paths == (f"{directory}/root.qcow2", "/images/ab.qcow2", f"{directory}/seed.iso")
+
+
+def test_a_disk_is_recorded_with_how_it_is_reached_and_what_it_was_made_from() -> None:
+    mark = Mark("ci", 1, new_machine_id("ci"), "h", "", 1.5, snapshot="clean")
+    options = DiskOptions(full=True, conf="/c", user="u", keyring="/k", secret="0" * 8 + "-0000-0000-0000-" + "0" * 12, cluster_size=65536)
+    made_of = Origin(content=Content("ephemeral", "ext4", label="data"), seed="ci-1_disk1")
+    data = OwnDisk("rbd", "ci-1_disk1", DiskRecord("rbd", "raw", "rbd/ci-1_disk1", 512), options=options, origin=made_of)
+    record = MachineRecord(mark, "/d", (data,), adding="ci-1_disk1")
+    assert from_element(ET.fromstring(ET.tostring(to_element(record)))) == record
+    assert record.paths == ()
+
+
+def test_changes_of_a_record_leave_the_rest_of_it() -> None:
+    earlier = ET.fromstring(EARLIER)
+    before = from_element(earlier)
+    assert before is not None
+    data = OwnDisk("/m", "disk1", DiskRecord("flat", "raw", "/m/disk1.raw", 512))
+    adding = with_disk(earlier, data)
+    assert from_element(adding) == replace(before, disks=(*before.disks, data), made_with=1, adding="disk1")
+    added = from_element(with_disk_added(adding))
+    assert added == replace(before, disks=(*before.disks, data), made_with=1)
+    assert added is not None
+    assert added.first_disks == before.first_disks == before.disks
+    assert from_element(without_disks(adding, {"disk1"})) == replace(before, made_with=1)
+    assert from_element(with_seen(earlier, {"52:54:00:00:00:01": 99})) == replace(before, cards=(replace(before.cards[0], seen=99),))
+    assert from_element(earlier) == before

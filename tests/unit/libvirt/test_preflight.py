@@ -97,6 +97,18 @@ def test_a_checksum_is_compared(checked: Checked) -> None:
         checked.check(image=ImageSource(str(checked.image), "sha256:" + "0" * 64))
 
 
+def test_a_checksum_in_a_file_is_compared(checked: Checked) -> None:
+    sums = checked.folder / "SHA256SUMS"
+    sums.write_text(f"{hashlib.sha256(checked.image.read_bytes()).hexdigest()}  {checked.image.name}\n")
+    checked.check(image=ImageSource(str(checked.image), str(sums)))
+    sums.write_text(f"{'0' * 64}  {checked.image.name}\n")
+    with pytest.raises(errors.ChecksumMismatch):
+        checked.check(image=ImageSource(str(checked.image), str(sums)))
+    sums.write_text(f"{'0' * 64}  other.qcow2\n")
+    with pytest.raises(errors.NotFound, match=r"no checksum of image\.qcow2: it has other\.qcow2"):
+        checked.check(image=ImageSource(str(checked.image), str(sums)))
+
+
 def test_an_image_with_a_backing_file_is_refused(checked: Checked) -> None:
     overlay = checked.folder / "overlay.qcow2"
     subprocess.run(["qemu-img", "create", "-q", "-f", "qcow2", "-b", str(checked.image), "-F", "qcow2", str(overlay)], check=True)

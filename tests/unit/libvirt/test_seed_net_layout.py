@@ -16,8 +16,8 @@ from hypothesis import strategies as st
 
 from ansible_collections.poolwright.virt.plugins.module_utils.cloudinit import local_hostname, seed_files
 from ansible_collections.poolwright.virt.plugins.module_utils.errors import InvalidSpec
+from ansible_collections.poolwright.virt.plugins.module_utils.libvirt.layout import Layout, default_location
 from ansible_collections.poolwright.virt.plugins.module_utils.net import answering
-from ansible_collections.poolwright.virt.plugins.module_utils.providers.libvirt_machines.layout import Layout, default_location
 
 
 @given(st.text(), st.text(max_size=50), st.lists(st.text(), max_size=3))

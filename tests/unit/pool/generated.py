@@ -11,7 +11,7 @@ from dataclasses import replace
 from hypothesis import strategies as st
 
 from ansible_collections.poolwright.virt.plugins.module_utils.pool.condition import Observed
-from ansible_collections.poolwright.virt.plugins.module_utils.pool.spec import OnOutdated, OnUnhealthy, PoolSpec, Share, spec_hash
+from ansible_collections.poolwright.virt.plugins.module_utils.pool.spec import CLEAN_SNAPSHOT, OnOutdated, OnUnhealthy, PoolSpec, Reset, Share, spec_hash
 from ansible_collections.poolwright.virt.plugins.module_utils.providers.marks import Lease, Mark, MarkState
 from ansible_collections.poolwright.virt.plugins.module_utils.providers.types import Check, Machine, MachineSpec, NetworkSpec, Power, Readiness, ReadyCheck
 
@@ -31,6 +31,7 @@ def specs(draw: st.DrawFn) -> PoolSpec:
         ready=ReadyCheck(check=check),
         on_unhealthy=draw(st.sampled_from(list(OnUnhealthy))),
         on_outdated=draw(st.sampled_from(list(OnOutdated))),
+        reset=draw(st.sampled_from(list(Reset))),
         max_unavailable=draw(st.sampled_from([Share(0), Share(1), Share(3), Share(25, percent=True), Share(100, percent=True)])),
         present=draw(st.sampled_from([True, True, True, False])),
     )
@@ -54,6 +55,7 @@ def machines(draw: st.DrawFn, spec: PoolSpec, number: int) -> Observed:
             state=draw(st.sampled_from(list(MarkState))),
             lease=draw(st.sampled_from([None, None, None, Lease("a"), Lease("b", NOW + 1), Lease("c", NOW - 1)])),
             name=name if kind == "former prefix" else "",
+            snapshot=draw(st.sampled_from(["", CLEAN_SNAPSHOT])),
         )
     readiness = draw(st.sampled_from([None, Readiness(True, "192.0.2.1"), Readiness(False, reason="silent")]))
     machine = Machine(name, power, mark, host="h", broken=draw(st.sampled_from(["", "", "", "its disk is gone"])))
@@ -72,6 +74,14 @@ def perfect(spec: PoolSpec, slot: int) -> Observed:
     mark = Mark(spec.name, slot, f"new-{slot}", spec_hash(spec.machine), "", NOW, MarkState.READY)
     power = Power.RUNNING if spec.machine.power_on else Power.OFF
     return Observed(Machine(spec.vm_name(slot), power, mark, host="h"), Readiness(True, "192.0.2.1"))
+
+
+def reset(spec: PoolSpec, seen: Observed) -> Observed:
+    """The machine as it was made, and ready."""
+    mark = seen.machine.mark
+    assert mark is not None
+    power = Power.RUNNING if spec.machine.power_on else Power.OFF
+    return Observed(replace(seen.machine, power=power, mark=replace(mark, state=MarkState.READY, lease=None)), Readiness(True, "192.0.2.1"))
 
 
 def mended(seen: Observed, power: Power) -> Observed:

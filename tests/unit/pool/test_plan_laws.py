@@ -8,15 +8,16 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Sequence
+from dataclasses import replace
 
 from hypothesis import given
 
 from ansible_collections.poolwright.virt.plugins.module_utils.pool.condition import SERVING, UNTOUCHABLE, Condition, Observed, assess
 from ansible_collections.poolwright.virt.plugins.module_utils.pool.difference import machine_lines, predicted_lines
 from ansible_collections.poolwright.virt.plugins.module_utils.pool.plan import Action, Kind, plan
-from ansible_collections.poolwright.virt.plugins.module_utils.pool.spec import PoolSpec
+from ansible_collections.poolwright.virt.plugins.module_utils.pool.spec import PoolSpec, Reset, is_outdated
 from ansible_collections.poolwright.virt.plugins.module_utils.providers.types import Power
-from ansible_collections.poolwright.virt.tests.unit.pool.generated import NOW, mended, perfect, pools
+from ansible_collections.poolwright.virt.tests.unit.pool.generated import NOW, mended, perfect, pools, reset
 
 Pool = tuple[PoolSpec, list[Observed]]
 
@@ -29,6 +30,8 @@ def carry_out(spec: PoolSpec, observed: Sequence[Observed], actions: Sequence[Ac
             del state[action.name]
         elif action.kind in (Kind.CREATE, Kind.REPLACE):
             state[action.name] = perfect(spec, action.slot)
+        elif action.kind is Kind.RESET:
+            state[action.name] = reset(spec, state[action.name])
         else:
             state[action.name] = mended(state[action.name], Power.RUNNING)
     return list(state.values())
@@ -49,7 +52,7 @@ def test_carrying_the_plan_out_reaches_the_declared_state(pool: Pool) -> None:
         assert after[name] in {Condition.READY} | UNTOUCHABLE | reported
         if after[name] in (Condition.FOREIGN, Condition.STRAY):
             assert name in {taken.name for taken in first.taken}
-    assert not {Condition.SURPLUS, Condition.HALF_MADE, Condition.REMOVING, Condition.BOOTING, Condition.EXPIRED} & set(after.values())
+    assert not {Condition.SURPLUS, Condition.HALF_MADE, Condition.REMOVING, Condition.RESETTING, Condition.BOOTING, Condition.EXPIRED} & set(after.values())
 
 
 @given(pools())
@@ -142,6 +145,28 @@ def test_machines_that_nobody_can_be_using_do_not_count_as_deletions(pool: Pool)
     spec, observed = pool
     made = plan(spec, observed, NOW)
     before = conditions(spec, observed)
-    removed = {action.name for action in made.actions if action.kind in (Kind.DESTROY, Kind.REPLACE)}
-    unused = {name for name in removed if before[name] in (Condition.HALF_MADE, Condition.REMOVING)}
+    removed = {action.name for action in made.actions if action.kind in (Kind.DESTROY, Kind.REPLACE, Kind.RESET)}
+    unused = {name for name in removed if before[name] in (Condition.HALF_MADE, Condition.REMOVING, Condition.RESETTING)}
     assert {action.name for action in made.deletions} == removed - unused
+
+
+@given(pools())
+def test_a_machine_is_reset_only_where_its_snapshot_leads_to_what_the_pool_is(pool: Pool) -> None:
+    spec, observed = pool
+    before = conditions(spec, observed)
+    for action in plan(spec, observed, NOW).actions:
+        if action.kind is Kind.RESET:
+            assert spec.reset is Reset.SNAPSHOT
+            assert action.expected is not None
+            assert action.expected.snapshot
+            assert not is_outdated(spec, action.expected.spec_hash)
+            assert before[action.name] in (Condition.EXPIRED, Condition.RESETTING, Condition.STOPPED, Condition.SILENT)
+
+
+@given(pools())
+def test_with_reset_by_snapshot_nothing_else_changes_than_how_a_machine_is_renewed(pool: Pool) -> None:
+    spec, observed = pool
+    rebuilding = plan(replace(spec, reset=Reset.REBUILD), observed, NOW).actions
+    resetting = plan(replace(spec, reset=Reset.SNAPSHOT), observed, NOW).actions
+    renewed = {Kind.RESET: Kind.REPLACE}
+    assert {(action.name, action.kind) for action in rebuilding} == {(action.name, renewed.get(action.kind, action.kind)) for action in resetting}

@@ -131,7 +131,10 @@ def test_a_single_machine_is_no_pool(run: Run, tmp_path: Path) -> None:
     ("options", "text"),
     [
         ({"template": "x"}, "template: is for provider: vsphere"),
-        ({"disks": [{"size_gb": 1}]}, "disks: is for provider: vsphere"),
+        ({"disks": [{"size_gb": 1, "datastore": "ssd"}]}, r"disks\[0\].datastore: is for provider: vsphere"),
+        ({"disks": [{"size_gb": 1, "ephemeral": True}]}, r"disks\[0\].ephemeral: is for provider: vsphere"),
+        ({"disks": [{}]}, r"disks\[0\].size_gb: is missing"),
+        ({"disk": {"backend": "rbd"}}, "disk.location: is missing"),
         ({"restart": True}, "restart: is for provider: vsphere"),
         ({"networks": [{"network": "default", "mac": "00:50:56:00:00:01"}]}, "mac: is for provider: vsphere"),
         ({"networks": [{"network": "default", "model": "vmxnet3"}]}, "no card of this hypervisor"),

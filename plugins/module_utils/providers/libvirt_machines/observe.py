@@ -63,6 +63,15 @@ def read_record(guest: Guest) -> MachineRecord | None:
     return read_own(guest)[1]
 
 
+def see(guest: Guest) -> SeenMachine | None:
+    """One domain; None where it went meanwhile."""
+    try:
+        record = read_record(guest)
+        return SeenMachine(guest, power_of(guest.state()), record, record is not None and not guest.is_persistent())
+    except NotFound:
+        return None
+
+
 def machines_of(host: Host, template: PoolTemplate) -> list[SeenMachine]:
     """The pool's machines, whatever their names, and what else holds a name of its slots, by slot.
 

@@ -2,39 +2,24 @@
 # BSD-2-Clause license (see LICENSES/BSD-2-Clause.txt)
 # SPDX-License-Identifier: BSD-2-Clause
 
-"""Whether machines could be made: everything that can be found out without changing anything."""
+"""Whether a host could run further machines: everything that can be found out without changing anything. ``preflight_disks`` sees to their disks."""
 
 from __future__ import annotations
 
-import hashlib
 import os
+import socket
 from collections.abc import Iterable
 
-from ansible_collections.poolwright.virt.plugins.module_utils.clock import Deadline
-from ansible_collections.poolwright.virt.plugins.module_utils.errors import (
-    ChecksumMismatch,
-    ImageRefused,
-    InsufficientResources,
-    InvalidSpec,
-    NotFound,
-    OperationFailed,
-    telling_where,
-)
-from ansible_collections.poolwright.virt.plugins.module_utils.imagebackend.disks import DiskFromImage
-from ansible_collections.poolwright.virt.plugins.module_utils.imagebackend.registry import BACKENDS
-from ansible_collections.poolwright.virt.plugins.module_utils.images.cache import ImageCache
-from ansible_collections.poolwright.virt.plugins.module_utils.images.inspect import inspect_file
-from ansible_collections.poolwright.virt.plugins.module_utils.images.source import ImageSource
-from ansible_collections.poolwright.virt.plugins.module_utils.images.sparse import naming_storage_errors
-from ansible_collections.poolwright.virt.plugins.module_utils.images.web import open_url
+from ansible_collections.poolwright.virt.plugins.module_utils.errors import InsufficientResources, InvalidSpec, NotFound, OperationFailed, telling_where
 from ansible_collections.poolwright.virt.plugins.module_utils.libvirt.host import Host
-from ansible_collections.poolwright.virt.plugins.module_utils.providers.libvirt_machines.create import disk_bytes, root_disk
-from ansible_collections.poolwright.virt.plugins.module_utils.providers.libvirt_machines.layout import Layout
-from ansible_collections.poolwright.virt.plugins.module_utils.providers.types import DiskSpec, NetworkSpec, PoolTemplate
+from ansible_collections.poolwright.virt.plugins.module_utils.libvirt.layout import Layout
+from ansible_collections.poolwright.virt.plugins.module_utils.libvirt.session import remote_name
+from ansible_collections.poolwright.virt.plugins.module_utils.providers.libvirt_machines.create import wishes
+from ansible_collections.poolwright.virt.plugins.module_utils.providers.types import NetworkSpec, PoolTemplate
 
-_CHUNK = 1024 * 1024
 _NET_CLASS = "/sys/class/net"
-_NAME = "check"  # stands for the machines that are to be made
+NAME = "check"
+"""Stands for the machines that are to be made."""
 
 
 class NotUsable(OperationFailed):
@@ -44,16 +29,24 @@ class NotUsable(OperationFailed):
     config = True
 
 
+def refuse_other_machine(host: Host) -> None:
+    """:raises InvalidSpec: the connection leads to another machine than this one."""
+    if not remote_name(host.uri):
+        return
+    theirs, ours = host.hostname(), socket.gethostname()
+    if theirs.partition(".")[0].lower() != ours.partition(".")[0].lower():
+        hint = f"run this on {theirs} itself (an inventory host of its own) with uri qemu:///system: disks are made where the guests run"
+        raise InvalidSpec([f"uri: {host.uri} leads to the host {theirs}, and this runs on {ours}; {hint}"])
+
+
 def check_host(host: Host, layout: Layout, template: PoolTemplate, virt_type: str) -> None:
-    """Disk backend, networks, CPUs and directories."""
+    """Places of disks, networks, CPUs and directories."""
     spec, pool = template.machine, template.name
-    if spec.disk.backend not in BACKENDS:
-        raise InvalidSpec([f"pool {pool!r}: disk.backend: {spec.disk.backend!r} is not one of {', '.join(sorted(BACKENDS))}"])
-    root_disk(spec.disk, layout.location, _NAME)
+    places = {wish.location for wish in wishes(spec, layout.location, NAME)}
     check_networks(host, spec.networks, pool)
     if virt_type != "test":
         check_cpus(host, virt_type, spec.cpus, pool)
-    for directory in (layout.location, spec.disk.location):
+    for directory in sorted({layout.location, *places}):
         # A location of another kind (a volume group, say) is its backend's to judge.
         if os.path.isabs(directory):
             check_location(directory, pool)
@@ -106,84 +99,6 @@ def check_location(directory: str, pool: str) -> None:
         raise NotUsable(f"{there} is no directory", obj=pool, phase="check", hint="choose another location")
     if not os.access(there, os.W_OK | os.X_OK):
         raise NotUsable(f"{there} cannot be written to", obj=pool, phase="check", hint="run as root, or choose another location")
-
-
-def check_image(cache: ImageCache, layout: Layout, template: PoolTemplate, making: int, deadline: Deadline) -> None:
-    """The image is there, is what it is said to be, and fits the disk, for which there is room.
-
-    One that has to be downloaded is only asked for; its contents are judged when it is fetched.
-    """
-    spec, pool, source = template.machine, template.name, template.machine.image
-    if source is None:
-        raise InvalidSpec([f"pool {pool!r}: image: machines are to be made, so it is needed"])
-    problems = source.problems(f"pool {pool!r}: image")
-    if problems:
-        raise InvalidSpec(problems)
-    cached = cache.lookup(source)
-    if cached is not None:
-        check_fits(spec.disk, cached.virtual_size, source, pool)
-        disk = DiskFromImage(root_disk(spec.disk, layout.location, _NAME), cached, disk_bytes(spec.disk))
-        check_disk_space(disk, making, pool, deadline)
-    elif source.is_remote:
-        _probe(source, deadline)
-    else:
-        with naming_storage_errors(source.path, "check"):
-            check_fits(spec.disk, _examine(source, deadline), source, pool)
-
-
-@telling_where("disk.size_gb")
-def check_fits(disk: DiskSpec, virtual_size: int, source: ImageSource, pool: str) -> None:
-    wanted = disk_bytes(disk)
-    if wanted is not None and wanted < virtual_size:
-        raise ImageRefused(
-            f"a disk of {disk.size_gb:g} GiB is smaller than the image {source}, which has {virtual_size} bytes",
-            obj=pool,
-            phase="check",
-            hint=f"set disk.size_gb to {-(-virtual_size // 1024**3)} or more, or leave it out",
-        )
-
-
-@telling_where("disk")
-def check_disk_space(disk: DiskFromImage, making: int, pool: str, deadline: Deadline) -> None:
-    """Room for what the disks take at once; what guests write later comes on top."""
-    needed = disk.required_bytes() * making
-    free = disk.disk.free_bytes(deadline)
-    if needed > free:
-        raise InsufficientResources(
-            f"the disks of {making} further machines need {needed} bytes, {disk.disk.location} has {free} free",
-            obj=pool,
-            phase="check",
-            hint="free some space, or choose another location",
-        )
-
-
-@telling_where("image")
-def _probe(source: ImageSource, deadline: Deadline) -> None:
-    """Ask the server for an image without taking it."""
-    answer = open_url(source.source, deadline.remaining)
-    if answer is not None:
-        answer.stream.close()
-
-
-@telling_where("image")
-def _examine(source: ImageSource, deadline: Deadline) -> int:
-    """Judge a local image where it lies; its virtual size in bytes."""
-    path = source.path
-    if not os.path.exists(path):
-        raise NotFound("there is no such file on the host that the disks are on", obj=str(source), phase="check", hint="correct the image's source")
-    if not os.path.isfile(path):
-        raise ImageRefused("it is not a regular file", obj=str(source), phase="check", hint="give a file that holds the image")
-    if source.digest is not None:
-        hasher = hashlib.new(source.algorithm)
-        with open(path, "rb") as stream:
-            for chunk in iter(lambda: stream.read(_CHUNK), b""):
-                hasher.update(chunk)
-                deadline.check("reading the image", obj=str(source), phase="check")
-        found = f"{source.algorithm}:{hasher.hexdigest()}"
-        if found != source.digest:
-            hint = "correct the checksum if the image was changed on purpose"
-            raise ChecksumMismatch(f"the checksum should be {source.digest}, but is {found}", obj=str(source), phase="check", hint=hint)
-    return inspect_file(path, source.format, deadline, name=str(source)).virtual_size
 
 
 def _existing(path: str) -> str:

@@ -50,6 +50,8 @@ def clone_spec(blueprint: Blueprint, machine: MachineSpec, name: str, mark: Mark
     """
     vim = library().vim
     linked = machine.clone is Clone.LINKED
+    # Its snapshot is taken before it runs for the first time.
+    power_on = machine.power_on and not mark.snapshot
     said = {
         "pool": blueprint.site.resource_pool.obj,
         "host": spot.host,
@@ -63,7 +65,7 @@ def clone_spec(blueprint: Blueprint, machine: MachineSpec, name: str, mark: Mark
         instance_uuid=mark.id,
         device_changes=_device_changes(blueprint, machine),
     )
-    spec = vim.vm.CloneSpec(location=vim.vm.RelocateSpec(**_given(said)), config=config, powerOn=machine.power_on, template=False)
+    spec = vim.vm.CloneSpec(location=vim.vm.RelocateSpec(**_given(said)), config=config, powerOn=power_on, template=False)
     if linked:
         spec.snapshot = snapshot
     return spec

@@ -101,7 +101,7 @@ class VMwareImage:
 
     def _source_problems(self) -> list[str]:
         if not self.source.startswith("["):
-            return ImageSource(self.source, self.checksum, "raw").problems()
+            return ImageSource(self.source, self.checksum, "raw").problems(referring=False)
         try:
             path = DatastorePath.parse(self.source)
         except ValueError as exc:

@@ -45,7 +45,7 @@ def keep_images(params: Mapping[str, Any], check_mode: bool, cancel: threading.E
         if image is None:
             result = _age(cache, datastore, max_unused, check_mode, deadline)
         elif params["state"] == "absent":
-            result = _absent(cache, image, datastore, check_mode, deadline)
+            result = _absent(cache, image, datastore, params["force"], check_mode, deadline)
         else:
             result = _present(cache, image, datastore, params, check_mode, deadline, clock)
     return {**result, "datastore": datastore.name, "stats": stats.as_dict()}
@@ -118,7 +118,7 @@ def _present(
     return {"changed": before != after, "diff": {"before": before, "after": after}, **facts}
 
 
-def _absent(cache: DatastoreImageCache, image: VMwareImage, datastore: Entry, check_mode: bool, deadline: Deadline) -> Result:
+def _absent(cache: DatastoreImageCache, image: VMwareImage, datastore: Entry, force: bool, check_mode: bool, deadline: Deadline) -> Result:
     try:
         found = cache.lookup(image, datastore, deadline, ask=False)
     except NotFound:
@@ -127,6 +127,8 @@ def _absent(cache: DatastoreImageCache, image: VMwareImage, datastore: Entry, ch
     absent = {"state": "absent"}
     if found is None:
         return {"changed": False, "diff": {"before": absent, "after": absent}}
+    if found.entry.pinned and not force:
+        raise InvalidSpec([f"force: {found.entry.path} is pinned; unpin it with state: present, or set force: true to remove it nevertheless"])
     if check_mode:
         cache.check_unused(found)
     else:

@@ -13,8 +13,8 @@ from ansible_collections.poolwright.virt.plugins.module_utils.errors import Inva
 from ansible_collections.poolwright.virt.plugins.module_utils.vsphere import devices, hardware
 from ansible_collections.poolwright.virt.plugins.module_utils.vsphere.binding import library
 from ansible_collections.poolwright.virt.plugins.module_utils.vsphere.datastore_path import DatastorePath
-from ansible_collections.poolwright.virt.plugins.module_utils.vsphere.disks import copy_disk, extend_disk
-from ansible_collections.poolwright.virt.plugins.module_utils.vsphere.faults import ObjectGone
+from ansible_collections.poolwright.virt.plugins.module_utils.vsphere.disks import copy_disk, delete_disk, extend_disk
+from ansible_collections.poolwright.virt.plugins.module_utils.vsphere.faults import FileExists, ObjectGone
 from ansible_collections.poolwright.virt.plugins.module_utils.vsphere.inventory import Entry
 from ansible_collections.poolwright.virt.plugins.module_utils.vsphere.policies import Policy
 from ansible_collections.poolwright.virt.plugins.module_utils.vsphere.spawn import change, seed
@@ -168,8 +168,13 @@ def _finished(work: Work, wanted: Description, mark: SpawnMark, machine: Any, co
 
 
 def _copied_root(work: Work, wanted: Description, seen: Seen, slots: devices.Slots, base: Base, size: int) -> Any:
-    target = DatastorePath.parse(seen.home).parent.join(ROOT_NAME)
-    copy_disk(work.site, DatastorePath.parse(base.path), target, work.deadline)
+    source, target = DatastorePath.parse(base.path), DatastorePath.parse(seen.home).parent.join(ROOT_NAME)
+    try:
+        copy_disk(work.site, source, target, work.deadline)
+    except FileExists:
+        # The directory is this new machine's alone: a killed run's last call, for the machine that was removed before, arrived just now.
+        delete_disk(work.site, target, work.deadline)
+        copy_disk(work.site, source, target, work.deadline)
     if size > base.size:
         extend_disk(work.site, target, size // 1024, work.deadline)
     return devices.existing_disk(slots, base.adapter, str(target), size_bytes=size, profile_id=wanted.storage_policy)

@@ -20,7 +20,7 @@ import pytest
 from ansible_collections.poolwright.virt.plugins.module_utils.guests.request import guest_with
 from ansible_collections.poolwright.virt.plugins.module_utils.guests.spec import run_options, state_option
 from ansible_collections.poolwright.virt.tests.contract.labs.own_libvirtd import NETWORK, OwnLibvirtd
-from ansible_collections.poolwright.virt.tests.integration.libvirt.conftest import TINY
+from ansible_collections.poolwright.virt.tests.integration.libvirt.conftest import TINY, banner
 
 DEFAULTS = {key: option.get("default") for key, option in {**run_options(), **state_option()}.items()}
 NAME = "g-1"
@@ -63,6 +63,16 @@ class Lab:
             clock.wait(0.2)
             result = self.run(**wanted)
         return result
+
+    def answer(self, result: dict[str, Any]) -> str:
+        """What the guest says on TCP 22; its lease may be one of a guest before it that had its address."""
+        clock = threading.Event()
+        for _turn in range(300):
+            try:
+                return banner(result["addresses"][0])
+            except OSError:
+                clock.wait(0.4)
+        raise AssertionError(f"nobody answers on {result['addresses']}")
 
     def xml(self, name: str = NAME, *, live: bool = False) -> str:
         assert self.daemon is not None

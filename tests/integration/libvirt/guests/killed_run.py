@@ -4,8 +4,8 @@
 
 """A run of ``libvirt_guest`` that is killed: ``killed_run.py POINT PARAMS`` ends itself with SIGKILL at the POINTth point.
 
-Points lie before and after each call to libvirt, and before and after each disk is made or removed. For a point that is
-never reached the number of points is printed.
+Points lie before and after each call to libvirt that changes something, and before and after each disk is made, kept, reverted or removed.
+For a point that is never reached the number of points is printed.
 """
 
 from __future__ import annotations
@@ -22,6 +22,7 @@ from typing import Any
 from ansible_collections.poolwright.virt.plugins.module_utils.guests import run, storage
 from ansible_collections.poolwright.virt.plugins.module_utils.guests.request import guest_with
 from ansible_collections.poolwright.virt.plugins.module_utils.imagebackend.disks import DiskFromFunc, DiskFromImage
+from ansible_collections.poolwright.virt.plugins.module_utils.imagebackend.registry import BACKENDS
 from ansible_collections.poolwright.virt.plugins.module_utils.libvirt.session import MUTATING, Session
 
 
@@ -49,6 +50,9 @@ def main(point: int, params: dict[str, Any]) -> None:
     Session.call = watched(Session.call, lambda _session, api, *_more: api in MUTATING)  # type: ignore[method-assign]
     for kind in (DiskFromFunc, DiskFromImage):
         kind.create = watched(kind.create)  # type: ignore[method-assign]
+    for backend in BACKENDS.values():
+        for action in ("snapshot_create", "snapshot_delete", "snapshot_revert"):
+            setattr(backend, action, watched(getattr(backend, action)))
     setattr(run, "remove_disks", watched(storage.remove_disks))  # noqa: B010 (it is no part of what run exports)
     guest_with(params, False, threading.Event())
     print(reached + 1)

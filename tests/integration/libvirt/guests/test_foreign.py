@@ -128,6 +128,46 @@ def test_a_guest_of_virt_install_survives(lab: Lab) -> None:
     assert [entry["mac"] for entry in second["networks"]] == [ET.fromstring(first).find("devices/interface/mac").get("address")]  # type: ignore[union-attr]
 
 
+INSTALLS = {
+    "plain": [],
+    "uefi": ["--boot", "uefi", "--machine", "q35", "--tpm", "backend.type=emulator,model=tpm-crb"],
+    "scsi": ["--controller", "type=scsi,model=virtio-scsi", "--disk", "size=0.01,bus=scsi,cache=none,io=native,discard=unmap,serial=s-1", "--sound", "ich6"],
+    "tuned": ["--cpu", "qemu64,+aes", "--numatune", "0", "--iothreads", "2", "--memballoon", "virtio,autodeflate=on", "--watchdog", "i6300esb,action=reset"],
+    "devices": ["--channel", "unix,target.type=virtio,target.name=org.x.0", "--vsock", "cid.auto=yes", "--rng", "/dev/random", "--panic", "default"],
+    "clock": [
+        "--clock",
+        "offset=localtime,hpet_present=no",
+        "--events",
+        "on_crash=restart",
+        "--metadata",
+        "title=T,description=D",
+        "--features",
+        "vmport.state=off",
+    ],
+}
+
+
+@pytest.mark.parametrize("kind", sorted(INSTALLS))
+def test_guests_of_virt_install_of_all_kinds_are_changed_by_what_is_asked_for_alone(lab: Lab, kind: str) -> None:
+    assert lab.daemon is not None
+    disk = lab.folder / "install.qcow2"
+    subprocess.run(["qemu-img", "create", "-q", "-f", "qcow2", str(disk), "16M"], check=True)
+    plain = ["--name", NAME, "--memory", "128", "--disk", f"path={disk},format=qcow2", "--network", "network=default", "--graphics", "none"]
+    made = subprocess.run(
+        ["virt-install", "--connect", lab.uri, "--virt-type", "qemu", *plain, *INSTALLS[kind], "--osinfo", "detect=off,require=off", "--import", "--print-xml"],
+        capture_output=True, text=True, check=False, cwd=lab.folder,
+    )  # fmt: skip
+    assert made.returncode == 0, made.stderr
+    lab.daemon.virsh("define", "/dev/stdin", stdin=made.stdout.partition("</domain>")[0] + "</domain>")
+    first = lab.xml()
+    assert (lab.run()["changed"], lab.xml()) == (False, first)
+    assert lab.run(memory_mb=128, cpus=1, networks=[{"network": "default"}])["changed"] is False
+    lab.run(title="ours", memory_mb=192)
+    assert outside(difference(first, lab.xml()), "title|memory|currentMemory") == set()
+    lab.run(title="T" if kind == "clock" else "", memory_mb=128)
+    assert difference(first, lab.xml()) == set()
+
+
 def test_a_disk_that_is_there_is_never_taken_over_nor_removed(lab: Lab) -> None:
     lab.run(name="other", memory_mb=64, disks=[lab.blank()])
     with pytest.raises(Busy, match="was not made for this guest"):

@@ -13,6 +13,8 @@ import sys
 from pathlib import Path
 from typing import Any
 
+import pytest
+
 from ansible_collections.poolwright.virt.tests.integration.libvirt.guests.conftest import DEFAULTS, NAME, Lab, difference
 
 RUN = Path(__file__).with_name("killed_run.py")
@@ -90,3 +92,70 @@ def test_a_change_that_was_killed_is_finished(lab: Lab) -> None:
         assert {line for line in difference(running, lab.xml(live=True)) if "devices/disk/source@file" in line} == set()
         lab.run(state="absent")
         assert gone(lab), f"killed at point {point}"
+
+
+def contents_of(lab: Lab, pattern: str = "*.raw") -> dict[str, bytes]:
+    """What a guest would find first on each disk."""
+    found = {}
+    for path in sorted(lab.disks.glob(pattern)):
+        with open(path, "rb") as stream:
+            found[path.name] = stream.read(3)
+    return found
+
+
+def write(lab: Lab, text: bytes) -> None:
+    for path in lab.disks.glob("*.raw"):
+        with open(path, "r+b") as stream:
+            stream.write(text)
+
+
+def raw_disks(lab: Lab) -> list[dict[str, Any]]:
+    return [lab.blank(name, backend="flat") for name in ("a", "b")]
+
+
+@pytest.mark.parametrize("state", ["running", "shutoff"])
+def test_a_snapshot_whose_taking_was_killed_is_whole_or_not_there(lab: Lab, state: str) -> None:
+    wanted: dict[str, Any] = {"memory_mb": 64, "disks": raw_disks(lab), "state": state}
+    taking: dict[str, Any] = {"snapshot": {"name": "s"}}
+    lab.run(**wanted)
+    points = int(run_until(lab, -1, taking)[1])
+    assert points >= (12 if state == "running" else 8)
+    for point in range(points):
+        lab.run(snapshot={"name": "s", "state": "absent"})
+        write(lab, b"one")
+        assert run_until(lab, point, taking)[0]
+        whole = lab.run(check=True, snapshot={"name": "t"})["snapshots"] == ["s", "t"]
+        # Any run mends it, this one asks for something else.
+        assert lab.run(title=f"after {point}")["state"] == state, f"killed at point {point}"
+        kept = contents_of(lab, "*@s")
+        assert kept == ({"g-1_a.raw@s": b"one", "g-1_b.raw@s": b"one"} if whole else {}), f"killed at point {point}"
+    lab.run(state="absent")
+    assert gone(lab)
+
+
+def test_a_revert_that_was_killed_is_ended_before_the_guest_runs_again(lab: Lab) -> None:
+    reverting: dict[str, Any] = {"snapshot": {"name": "s", "state": "reverted"}}
+    lab.run(memory_mb=64, disks=raw_disks(lab), state="running")
+    write(lab, b"one")
+    lab.run(snapshot={"name": "s"})
+    points = int(run_until(lab, -1, reverting)[1])
+    assert points >= 12
+    for point in range(points):
+        lab.run(state="running")
+        write(lab, b"two")
+        assert run_until(lab, point, reverting)[0]
+        assert lab.run(title=f"after {point}")["state"] == "running", f"killed at point {point}"
+        left = contents_of(lab)
+        assert len(set(left.values())) == 1, f"killed at point {point}: {left}"
+
+
+def test_a_deletion_of_a_snapshot_that_was_killed_is_finished(lab: Lab) -> None:
+    deleting: dict[str, Any] = {"snapshot": {"name": "s", "state": "absent"}}
+    lab.run(memory_mb=64, disks=raw_disks(lab))
+    lab.run(snapshot={"name": "s"})
+    points = int(run_until(lab, -1, deleting)[1])
+    for point in range(points):
+        lab.run(snapshot={"name": "s"})
+        assert run_until(lab, point, deleting)[0]
+        lab.run(**deleting)
+        assert [name for name in lab.files() if "@" in name] == [], f"killed at point {point}"

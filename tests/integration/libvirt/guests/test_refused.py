@@ -7,6 +7,7 @@
 from __future__ import annotations
 
 import functools
+import hashlib
 import subprocess
 import threading
 from collections.abc import Iterator
@@ -138,6 +139,20 @@ def test_an_image_that_is_not_here_yet_is_predicted_and_then_fetched(lab: Lab, s
     made = lab.run(**wanted)
     assert {key: predicted[key] for key in ("actions", "changes", "diff")} == {key: made[key] for key in ("actions", "changes", "diff")}
     assert (predicted["disks"][0]["size"], made["disks"][0]["size"]) == (None, 48 * 1024**2)
+
+
+def test_a_checksum_may_be_in_a_file(lab: Lab, served: str) -> None:
+    sums = lab.folder / "SHA256SUMS"
+    image = {"source": f"{served}/{TINY.name}", "format": "qcow2", "checksum": str(sums)}
+    wanted: dict[str, Any] = {"memory_mb": 64, "disks": [lab.root(image=image)]}
+    sums.write_text(f"{'0' * 64}  {TINY.name}\n")
+    with pytest.raises(ChecksumMismatch):
+        lab.run(**wanted)
+    assert state_of(lab) == ("", [])
+    sums.write_text(f"{hashlib.sha256(TINY.read_bytes()).hexdigest()}  {TINY.name}\n")
+    predicted, made, again = lab.run(check=True, **wanted), lab.run(**wanted), lab.run(**wanted)
+    assert predicted["diff"] == made["diff"]
+    assert (made["changed"], again["changed"]) == (True, False)
 
 
 def test_runs_at_once_end_with_one_guest(lab: Lab) -> None:

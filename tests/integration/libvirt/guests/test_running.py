@@ -13,7 +13,6 @@ import pytest
 
 from ansible_collections.poolwright.virt.plugins.module_utils.errors import DeadlineExceeded, InvalidSpec
 from ansible_collections.poolwright.virt.tests.contract.labs.own_libvirtd import NETWORK
-from ansible_collections.poolwright.virt.tests.integration.libvirt.conftest import banner
 from ansible_collections.poolwright.virt.tests.integration.libvirt.guests.conftest import NAME, Lab
 
 CARD = {"network": NETWORK}
@@ -22,7 +21,7 @@ CARD = {"network": NETWORK}
 def test_a_guest_goes_through_all_its_states(lab: Lab) -> None:
     made = lab.booted(autostart=True)
     assert (made["state"], made["autostart"], made["pending_restart"]) == ("running", True, [])
-    assert banner(made["addresses"][0]).startswith("SSH-2.0-tiny_")
+    assert lab.answer(made).startswith("SSH-2.0-tiny_")
     assert lab.daemon is not None
     for state, actions in (("paused", ["pause"]), ("running", ["resume"]), ("shutoff", ["shut down"]), ("paused", ["start paused"]), ("present", [])):
         predicted = lab.run(state=state, check=True)

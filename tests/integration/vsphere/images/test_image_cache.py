@@ -31,6 +31,7 @@ OPTIONS: dict[str, Any] = {
     "disk_type": None,
     "adapter_type": None,
     "size_gb": None,
+    "force": False,
     "max_unused": "7d",
     "timeout": 60.0,
     "token": None,
@@ -91,9 +92,13 @@ def test_present_pinned_absent(run: Run, vcenter: VCenter, images: dict[str, Pat
     pinned = foretold(run, vcenter, state="pinned", **source)
     assert (pinned["changed"], pinned["pinned"]) == (True, True)
     assert foretold(run, vcenter, state="pinned", **source)["changed"] is False
+    for check_mode in (True, False):
+        with pytest.raises(errors.InvalidSpec, match="is pinned; unpin it"):
+            run(check_mode=check_mode, state="absent", **source)
     assert foretold(run, vcenter, **source)["changed"] is True
+    run(state="pinned", **source)
 
-    gone = foretold(run, vcenter, state="absent", **source)
+    gone = foretold(run, vcenter, state="absent", force=True, **source)
     assert gone["changed"] is True
     assert gone["diff"]["after"] == {"state": "absent"}
     assert foretold(run, vcenter, state="absent", **source)["changed"] is False

@@ -67,6 +67,7 @@ def test_every_problem_at_once() -> None:
         ({"source": "/a.ova", "disk_type": "sparse"}, "as streamOptimized"),
         ({"source": "/a.raw", "disk_type": "sparse"}, "no sparse form"),
         ({"source": "[ds] a.vmdk", "checksum": SUM}, "leave the checksum out"),
+        ({"source": "/srv/a.qcow2", "checksum": "https://host/SHA256SUMS"}, "is not sha256"),
         ({"source": "[ds] a.ovf"}, "name the disk itself"),
         ({"source": "[ds]", "format": "vmdk"}, "not a file on one"),
         ({"source": "[ds] ../a.vmdk"}, "cannot be a name"),

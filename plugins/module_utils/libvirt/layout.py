@@ -74,6 +74,11 @@ class Layout:
         """Not by pool: a host's machine names are unique."""
         return os.path.join(self.locks, f"machine-{_file_name(vm)}.lock")
 
+    def guest_lock(self, name: str) -> str:
+        """Of a guest that may have any name: it may hold what a file's should not, and none becomes another's."""
+        safe = "".join(letter if letter.isalnum() or letter in "-_" else f"%{ord(letter):x}" for letter in name)
+        return os.path.join(self.locks, f"guest-{safe}.lock")
+
 
 def _file_name(name: str) -> str:
     if not _FILE_NAME.fullmatch(name):

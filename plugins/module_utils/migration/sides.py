@@ -1,0 +1,60 @@
+# Copyright (c) 2026, poolwright.virt contributors
+# BSD-2-Clause license (see LICENSES/BSD-2-Clause.txt)
+# SPDX-License-Identifier: BSD-2-Clause
+
+"""Which of two hosts has a guest whose migration has ended somehow. Pure."""
+
+from __future__ import annotations
+
+import enum
+from dataclasses import dataclass
+
+from ansible_collections.poolwright.virt.plugins.module_utils.migration.note import Note
+
+ABSENT, RUNNING, PAUSED, SHUTOFF = "absent", "running", "paused", "shutoff"
+# virDomainPausedReason
+BY_MIGRATION, BY_POST_COPY, POST_COPY_FAILED = 2, 12, 13
+
+
+@dataclass(frozen=True)
+class Side:
+    """A guest on one host. ``job`` is whether a migration is under way there; ``reason`` as libvirt numbers it for the state."""
+
+    state: str = ABSENT
+    reason: int = 0
+    job: bool = False
+    note: Note | None = None
+
+    @property
+    def active(self) -> bool:
+        return self.state not in (ABSENT, SHUTOFF, "crashed")
+
+
+class Verdict(enum.Enum):
+    """What is to be done."""
+
+    WAIT = "a migration is under way"
+    SOURCE = "the guest is where it was: clear up the target"
+    TARGET = "the guest has arrived: clear up the source"
+    RESUME = "a link failed in the middle of post-copy: take it up again"
+    FOREIGN = "the target has a guest of this UUID that did not come from this migration"
+    LOST = "neither host has it"
+
+
+def verdict(note: Note, source: Side, target: Side) -> Verdict:
+    """What both sides amount to. A target that has it running counts, since only a guest that has arrived as a whole is ever let go on there."""
+    if source.job:
+        return Verdict.WAIT
+    if target.state == ABSENT:
+        return Verdict.LOST if source.state == ABSENT else Verdict.SOURCE
+    if target.note is None or target.note.id != note.id:
+        return Verdict.FOREIGN
+    if source.state == PAUSED and POST_COPY_FAILED in (source.reason, target.reason):
+        return Verdict.RESUME
+    if target.state == RUNNING:
+        return Verdict.TARGET
+    if note.kind == "cold":
+        # It is defined there once all of its disks are, and were read back.
+        return Verdict.SOURCE if source.active else Verdict.TARGET
+    # It waits there for the rest of its memory, unless it was paused before.
+    return Verdict.SOURCE if source.active or source.state == PAUSED else Verdict.TARGET

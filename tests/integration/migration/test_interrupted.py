@@ -1,0 +1,137 @@
+# Copyright (c) 2026, poolwright.virt contributors
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""Whatever ends a migration in its middle: one host runs the guest, and the other has nothing of it after the next run."""
+
+from __future__ import annotations
+
+import subprocess
+import time
+
+import pytest
+
+from ansible_collections.poolwright.virt.tests.integration.migration.conftest import Alive, Pair
+
+NAME = "m-1"
+
+
+def one_runs(pair: Pair) -> int:
+    """The host that runs it; the other has no domain, disk or pool of it, and no note is left."""
+    here, there = pair.states(NAME)
+    assert (here, there) in (("running", ""), ("", "running")), (here, there)
+    host = 1 if here == "running" else 2
+    assert pair.files(host) == ["m-1_root.qcow2"]
+    assert pair.files(3 - host) == []
+    assert pair.pools(1) + pair.pools(2) == ""
+    assert "xmlns/migration" not in pair.virsh(host, "dumpxml", NAME) + pair.virsh(host, "dumpxml", NAME, "--inactive")
+    return host
+
+
+def same_run(pair: Pair, address: str, before: Alive) -> bool:
+    after = pair.alive(address)
+    return after.boot == before.boot and after.uptime >= before.uptime
+
+
+def until_it_moves(pair: Pair, running: subprocess.Popen[str], host: int = 1) -> None:
+    while "time elapsed" not in pair.virsh(host, "domjobinfo", NAME, check=False).lower():
+        assert running.poll() is None, running.communicate()
+        time.sleep(0.05)
+
+
+def test_a_run_that_is_killed_at_any_point(pair: Pair) -> None:
+    """Over and over, to and fro, the same boot of the same guest."""
+    address = pair.boot(NAME, pair.local / "disks")
+    before = pair.alive(address)
+    points = pair.migrate(NAME)["points"]
+    assert points >= 12
+    host, killed = one_runs(pair), 0
+    for point in range(0, points, 1 + points // 12):
+        told = pair.migrate(NAME, host, point)
+        killed += "killed" in told
+        # At once, without giving anything that still goes on the time to end.
+        mended = pair.migrate(NAME, host)
+        assert "error" not in mended, (point, mended)
+        assert one_runs(pair) == 3 - host, point
+        assert same_run(pair, address, before), point
+        host = 3 - host
+    assert killed >= 10
+
+
+def test_a_cold_move_that_is_killed_at_any_point(pair: Pair) -> None:
+    pair.guest(1, name=NAME, disks=[pair.disk(NAME, pair.local / "disks")], state="shutoff")
+    digest = pair.digest(1, str(pair.local / "disks" / "m-1_root.qcow2"))
+    points = pair.migrate(NAME)["points"]
+    host = 2
+    for point in range(points):
+        pair.migrate(NAME, host, point)
+        mended = pair.migrate(NAME, host)
+        assert "error" not in mended, (point, mended)
+        states = pair.states(NAME)
+        assert sorted(states) == ["", "shut off"] and states[2 - host] == "shut off", (point, states)
+        assert (pair.files(host), pair.files(3 - host)) == ([], ["m-1_root.qcow2"]), point
+        assert pair.pools(1) + pair.pools(2) == "", point
+        host = 3 - host
+    assert pair.digest(host, str(pair.local / "disks" / "m-1_root.qcow2")) == digest
+
+
+@pytest.mark.parametrize("delay", [0.0, 1.5])
+def test_the_targets_daemon_is_killed(pair: Pair, delay: float) -> None:
+    address = pair.boot(NAME, pair.local / "disks")
+    before = pair.alive(address)
+    running = pair.begin(1, "migrate", -1, pair.params(NAME, bandwidth_mib=8))
+    until_it_moves(pair, running)
+    time.sleep(delay)
+    pair.lab("kill", "2", str(pair.folder))
+    told = pair.end(running)
+    assert "error" in told, told
+    assert pair.state(1, NAME) == "running"
+    assert same_run(pair, address, before)
+    pair.lab("up", str(pair.folder))
+    moved = pair.migrate(NAME)
+    assert "error" not in moved, moved
+    assert one_runs(pair) == 2
+    assert same_run(pair, address, before)
+
+
+def test_the_sources_daemon_is_killed(pair: Pair) -> None:
+    address = pair.boot(NAME, pair.local / "disks")
+    before = pair.alive(address)
+    running = pair.begin(1, "migrate", -1, pair.params(NAME, bandwidth_mib=8))
+    until_it_moves(pair, running)
+    pair.lab("kill", "1", str(pair.folder))
+    told = pair.end(running)
+    assert "error" in told, told
+    pair.lab("up", str(pair.folder))
+    moved = pair.migrate(NAME)
+    assert "error" not in moved, moved
+    assert one_runs(pair) == 2
+    assert same_run(pair, address, before)
+
+
+@pytest.mark.parametrize("delay", [0.0, 2.0])
+def test_the_cable_is_pulled(pair: Pair, delay: float) -> None:
+    address = pair.boot(NAME, pair.local / "disks")
+    before = pair.alive(address)
+    running = pair.begin(1, "migrate", -1, pair.params(NAME, bandwidth_mib=4, timeout=30.0))
+    until_it_moves(pair, running)
+    time.sleep(delay)
+    pair.lab("cut", "2", str(pair.folder))
+    told = pair.end(running)
+    assert "error" in told, told
+    assert pair.state(1, NAME) == "running"
+    pair.lab("join", "2", str(pair.folder))
+    assert same_run(pair, address, before)
+    moved = pair.migrate(NAME)
+    assert "error" not in moved, moved
+    assert one_runs(pair) == 2
+    assert same_run(pair, address, before)
+
+
+def test_two_runs_at_once(pair: Pair) -> None:
+    """The second waits for the first, and finds the guest where it was to go."""
+    pair.guest(1, name=NAME, disks=[pair.disk(NAME, pair.local / "disks")], state="running")
+    runs = [pair.begin(1, "migrate", -1, pair.params(NAME)) for _number in range(2)]
+    told = [pair.end(one) for one in runs]
+    assert sorted(one["changed"] for one in told) == [False, True], told
+    assert one_runs(pair) == 2

@@ -1,0 +1,88 @@
+# Copyright (c) 2026, poolwright.virt contributors
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""``disk_backend`` as users run it: through ``ansible-playbook``, its examples included."""
+
+from __future__ import annotations
+
+import importlib
+import json
+import subprocess
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from ansible_collections.poolwright.virt.tests.integration.modules.conftest import Ansible
+
+MODULE = "poolwright.virt.disk_backend"
+PREDICTED = ("changed", "actions", "diff", "uri", "path", "format", "virtual_size", "backing")
+
+
+@pytest.fixture
+def image(tmp_path: Path) -> Path:
+    path = tmp_path / "debian-13.qcow2"
+    subprocess.run(["qemu-img", "create", "-q", "-f", "qcow2", path, "8M"], check=True)
+    subprocess.run(["qemu-io", "-c", "write -P 7 1M 2M", path], check=True, stdout=subprocess.DEVNULL)
+    return path
+
+
+def documented(what: str, name: str = "disk_backend") -> Any:
+    module = importlib.import_module(f"ansible_collections.poolwright.virt.plugins.modules.{name}")
+    return yaml.safe_load(getattr(module, what))
+
+
+def test_the_examples_run_as_they_stand(ansible: Ansible, image: Path, tmp_path: Path) -> None:
+    seeds = tmp_path / "seeds" / "db-1"
+    seeds.mkdir(parents=True)
+    (seeds / "meta-data").write_text("instance-id: 1\n")
+    text = json.dumps(documented("EXAMPLES"))
+    for old, new in (("/var/lib/images", image.parent), ("/var/lib/seeds", seeds.parent), ("/var/lib/poolwright", tmp_path / "pool")):
+        text = text.replace(old, str(new))
+    tasks = json.loads(text)
+    # A play of this suite registers results itself.
+    for task in tasks:
+        task.pop("register", None)
+    text = json.dumps(tasks).replace("copied.recorded", "result_3.recorded")
+    defaults = {MODULE: {"cache": str(tmp_path / "pool" / "images"), "uri": ""}}
+    tasks = json.loads(text)
+    read = json.loads(json.dumps(documented("EXAMPLES", "disk_backend_info")[0]).replace("/var/lib/poolwright", str(tmp_path / "pool")))
+    predicted = ansible.play(*tasks[:1], defaults=defaults, options=("--check", "--diff"))
+    played = ansible.play(*tasks, defaults=defaults, options=("--diff",))
+    assert [result.get("msg", "") for result in played.results] == [""] * len(tasks), played.output
+    assert [result["changed"] for result in played.results] == [True] * len(tasks)
+    assert {key: predicted.results[0][key] for key in PREDICTED} == {key: played.results[0][key] for key in PREDICTED}
+    made, several, grown, copied, third, gone = played.results
+    for key, value in documented("RETURN").items():
+        if value["returned"] in ("success, of one disk", "when the disk is there"):
+            assert key in made, key
+    assert set(documented("RETURN")["recorded"]["sample"]) <= {*made["recorded"]}
+    assert [disk["name"] for disk in several["disks"]] == ["db-1_root", "db-1_data", "db-1_swap", "db-1_seed"]
+    assert grown["virtual_size"] == 2 * 1024**3
+    assert copied["digest"] == third["digest"] != several["disks"][1]["recorded"]["origin"]["digest"]
+    assert gone["state"] == "absent"
+    (told,) = ansible.play(read).results
+    assert told["disks"]["db-1_data"]["recorded"] == grown["recorded"]
+    assert set(told["disks"]["db-1_swap"]) == set(documented("RETURN", "disk_backend_info")["disks"]["contains"])
+    smaller, *again = ansible.play(*tasks[1:-1], defaults=defaults).results
+    assert "cannot shrink" in smaller["msg"]
+    assert [result["changed"] for result in again] == [False, False, False]
+
+
+def test_faults_are_told_without_a_traceback(ansible: Ansible, tmp_path: Path) -> None:
+    disk = {"backend": "flat", "location": str(tmp_path / "disks"), "name": "a"}
+    defaults = {MODULE: {"cache": str(tmp_path / "images"), "uri": ""}}
+    tasks: list[dict[str, Any]] = [
+        {MODULE: {**disk, "content": {"ephemeral": "ntfs"}, "size_gb": -1, "like": {"name": "b"}}},
+        {MODULE: {**disk, "image": {"source": str(tmp_path / "none")}}},
+        {MODULE: {**disk, "conf": "/c", "size_gb": 1}},
+        {MODULE: {"disks": [{**disk, "size_gb": 1}, {**disk, "size_gb": 1}]}},
+        {MODULE: {**disk, "state": "absent"}},
+    ]
+    played = ansible.play(*tasks, defaults=defaults, options=("-vvv",))
+    assert [result.get("code", "") for result in played.results] == ["invalid_spec", "not_found", "invalid_spec", "invalid_spec", ""]
+    assert "Traceback" not in played.output
+    assert len(played.results[0]["problems"]) == 4
+    assert not (tmp_path / "disks").exists()
