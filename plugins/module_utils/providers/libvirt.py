@@ -46,6 +46,7 @@ from ansible_collections.poolwright.virt.plugins.module_utils.providers.libvirt_
     SeenMachine,
     as_machine,
     machines_of,
+    prefixes_of,
     read_own,
     read_record,
     see,
@@ -53,7 +54,7 @@ from ansible_collections.poolwright.virt.plugins.module_utils.providers.libvirt_
 from ansible_collections.poolwright.virt.plugins.module_utils.providers.libvirt_machines.peers import Peers
 from ansible_collections.poolwright.virt.plugins.module_utils.providers.libvirt_machines.readiness import is_static, judge
 from ansible_collections.poolwright.virt.plugins.module_utils.providers.libvirt_machines.record import NAMESPACE, PREFIX, MachineRecord, with_mark
-from ansible_collections.poolwright.virt.plugins.module_utils.providers.marks import Mark, is_machine_id
+from ansible_collections.poolwright.virt.plugins.module_utils.providers.marks import Mark
 from ansible_collections.poolwright.virt.plugins.module_utils.providers.types import (
     Capabilities,
     Check,
@@ -140,19 +141,7 @@ class LibvirtProvider(Provider):
     # -- looking
 
     def marked_pools(self) -> list[PoolTemplate]:
-        prefixes: dict[str, str] = {}
-        for domain in self._host.domains():
-            if not is_machine_id(domain.guest.uuid):
-                continue
-            try:
-                record = read_record(domain.guest)
-            except NotFound:
-                continue
-            if record is not None:
-                stem, _hyphen, slot = domain.guest.name.rpartition("-")
-                # A machine that somebody renamed does not tell how its pool's machines are named.
-                if slot == str(record.mark.slot) or record.mark.pool not in prefixes:
-                    prefixes[record.mark.pool] = stem
+        prefixes = prefixes_of(self._host)
         return [PoolTemplate(name=pool, prefix=prefixes[pool], machine=MachineSpec()) for pool in sorted(prefixes)]
 
     def vms_in_pool(self, pool: str) -> list[Machine]:

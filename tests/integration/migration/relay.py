@@ -20,16 +20,18 @@ _NETWORK = 0x40000000  # CLONE_NEWNET; Python has setns since 3.12
 @contextlib.contextmanager
 def relayed(space: str, ports: Sequence[int]) -> Iterator[None]:
     """:param space: the namespace's name."""
-    listening = _listening(space, ports)
+    servers = _listening(space, ports)
+    threads = [threading.Thread(target=_serve, args=(server, port)) for server, port in zip(servers, ports)]
+    for thread in threads:
+        thread.start()
     try:
-        for server, port in zip(listening, ports):
-            threading.Thread(target=_serve, args=(server, port), daemon=True).start()
         yield
     finally:
-        for server in listening:
-            with contextlib.suppress(OSError):
-                server.shutdown(socket.SHUT_RDWR)
-            server.close()
+        for server in servers:
+            # Wakes the thread that waits there.
+            server.shutdown(socket.SHUT_RDWR)
+        for thread in threads:
+            thread.join()
 
 
 def _listening(space: str, ports: Sequence[int]) -> list[socket.socket]:
@@ -52,18 +54,30 @@ def _listening(space: str, ports: Sequence[int]) -> list[socket.socket]:
 
 
 def _serve(server: socket.socket, port: int) -> None:
-    with contextlib.suppress(OSError):
-        while True:
-            asking, _address = server.accept()
-            answering = socket.create_connection(("127.0.0.1", port))
-            for one, other in ((asking, answering), (answering, asking)):
-                threading.Thread(target=_copy, args=(one, other), daemon=True).start()
+    with server, contextlib.ExitStack() as opened:
+        threads = []
+        with contextlib.suppress(OSError):
+            while True:
+                asking = opened.enter_context(server.accept()[0])
+                answering = opened.enter_context(socket.create_connection(("127.0.0.1", port)))
+                for one, other in ((asking, answering), (answering, asking)):
+                    threads.append(threading.Thread(target=_copy, args=(one, other)))
+                    threads[-1].start()
+                opened.callback(_end, asking, answering)
+        # Ended, both ends of each wake the threads that copy between them.
+        opened.close()
+        for thread in threads:
+            thread.join()
 
 
 def _copy(source: socket.socket, sink: socket.socket) -> None:
     with contextlib.suppress(OSError):
         while data := source.recv(_CHUNK):
             sink.sendall(data)
-    for one in (source, sink):
+    _end(source, sink)
+
+
+def _end(*ends: socket.socket) -> None:
+    for one in ends:
         with contextlib.suppress(OSError):
             one.shutdown(socket.SHUT_RDWR)
