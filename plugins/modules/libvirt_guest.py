@@ -459,15 +459,15 @@ options:
         type: path
       user:
         description:
-          - The Ceph user without C(client.).
+          - The Ceph user without C(client.). The default with O(disks[].keyring) is C(admin).
         type: str
       keyring:
         description:
-          - The file with that user's key.
+          - The file with that user's key. libvirt gets the key from it as a private secret, which stays when the guest goes.
         type: path
       secret:
         description:
-          - UUID of the libvirt secret that holds that user's key.
+          - UUID of a libvirt secret of your own that holds that user's key.
         type: str
       target:
         description:
@@ -814,6 +814,8 @@ requirements:
   - libvirt-python
   - oslo.utils 7.4 or newer, below 10.1 (for disks)
   - qemu-img (for disks)
+  - lvm2 (for V(lvm)), ceph-common and QEMU's driver for RBD (for V(rbd))
+  - e2fsprogs, xfsprogs 5.12 or newer, dosfstools, util-linux or xorriso for the contents that they make
   - OVMF (for O(firmware=efi)) and swtpm (for O(tpm)), as libvirt finds them
 seealso:
   - module: poolwright.virt.libvirt_guest_info
@@ -888,6 +890,34 @@ EXAMPLES = r"""
     state: shutoff
     shutdown_timeout: 120
     force: true
+
+- name: A guest on Ceph with a seed for cloud-init and swap of its own
+  poolwright.virt.libvirt_guest:
+    name: web-2
+    state: running
+    memory_mb: 2048
+    disks:
+      - backend: rbd
+        location: vms
+        name: web-2_root
+        image:
+          source: https://images.example.org/debian-13.qcow2
+          checksum: https://images.example.org/SHA256SUMS
+        size_gb: 20
+        user: guests
+        keyring: /etc/ceph/ceph.client.guests.keyring
+      - backend: flat
+        location: /var/lib/poolwright/disks
+        name: web-2_seed
+        content: {directory: /etc/seeds/web-2, as: iso9660, label: cidata}
+        readonly: true
+      - backend: flat
+        location: /var/lib/poolwright/disks
+        name: web-2_swap
+        content: {swap: true}
+        size_gb: 2
+    networks:
+      - network: default
 
 - name: Keep its disks as they are before its first start
   poolwright.virt.libvirt_guest:

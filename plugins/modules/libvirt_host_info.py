@@ -34,7 +34,7 @@ options:
     default: qemu:///system
   guests:
     description:
-      - Whether to tell what each guest needs. Takes one or two calls for each.
+      - Whether to tell what each guest needs. Takes up to four calls for each.
     type: bool
     default: false
   candidates:
@@ -97,7 +97,10 @@ host:
       - {name: web-1, uuid: 2f1d9d5c-6f0e-5c69-9f52-9d6e4cb5e0a1, active: true, memory_mb: 1024, cpus: 2}
   contains:
     libvirt:
-      description: The version, 1,000,000 x major + 1,000 x minor + release. So is RV(host.hypervisor).
+      description: The version, 1,000,000 x major + 1,000 x minor + release.
+      type: int
+    hypervisor:
+      description: The version of QEMU, likewise.
       type: int
     hypervisor:
       description: The version of the hypervisor.
@@ -109,7 +112,10 @@ host:
       description: MiB that nothing uses now. Memory that only caches files counts as free.
       type: int
     cpu:
-      description: The host's own CPU as libvirt's XML. RV(host.cpu_model) is its name.
+      description: The host's own CPU as libvirt's XML.
+      type: str
+    cpu_model:
+      description: What libvirt calls that CPU.
       type: str
     cpu_model:
       description: The model of its CPU.
@@ -154,7 +160,10 @@ guests:
       pool: ''
   contains:
     live_cpu:
-      description: The CPU that it has as it runs. RV(guests[].cold_cpu) is the one that it asks for when it starts.
+      description: The CPU that it has as it runs, with C(mode) and C(xml).
+      type: dict
+    cold_cpu:
+      description: The CPU that it asks for when it starts, likewise.
       type: dict
     cold_cpu:
       description: The CPU that it asks for when it starts.
@@ -164,7 +173,11 @@ guests:
       type: list
       elements: str
     tied:
-      description: Why it cannot move at all, such as a PCI device that it has. RV(guests[].not_cold) is why it can move only while it runs.
+      description: Why it cannot move at all, such as a PCI device that it has.
+      type: list
+      elements: str
+    not_cold:
+      description: Why it can move only while it runs.
       type: list
       elements: str
     not_cold:

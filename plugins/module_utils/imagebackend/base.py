@@ -248,9 +248,13 @@ def snapshot_name(name: str) -> str:
     return name
 
 
-def check_room(disk: Image, needed: int, obj: str, deadline: Deadline) -> None:
-    """For storage that a write waits on for ever once it is full. :raises InsufficientResources: fewer than ``needed`` bytes are free."""
-    free = disk.free_bytes(deadline)
+def check_room(disk: Image, needed: int, obj: str, deadline: Deadline, free: int | None = None) -> None:
+    """For storage that a write waits on for ever once it is full.
+
+    :param free: bytes, where it is known already.
+    :raises InsufficientResources: fewer than ``needed`` bytes are free.
+    """
+    free = disk.free_bytes(deadline) if free is None else free
     if needed > free:
         raise InsufficientResources(
             f"{needed} bytes are needed and {free} are free in {disk.location}", obj=obj, phase="disk", hint="free some space, or use another location"

@@ -16,6 +16,7 @@ from __future__ import annotations
 
 import base64
 import contextlib
+import importlib
 import json
 import os
 import queue
@@ -24,6 +25,7 @@ import threading
 from typing import Any
 
 _ENOENT, _EEXIST = 2, 17
+_DEBIANS = "/usr/lib/python3/dist-packages"
 # A clone of this format goes by its snapshot's id: nothing has to be unprotected, and clusters since Mimic have it.
 _SETTINGS = {"rbd_default_clone_format": "2"}
 
@@ -41,8 +43,15 @@ class Cluster:
 
     def __init__(self, conf: str, user: str, keyring: str) -> None:
         try:
-            import rados
-            import rbd
+            if os.path.isdir(_DEBIANS):
+                # All that Python would look for at its start takes longer.
+                sys.path.append(_DEBIANS)
+            else:
+                import site
+
+                site.main()
+            # By their names alone: beside this file there is another rbd.
+            rados, rbd = importlib.import_module("rados"), importlib.import_module("rbd")
         except ImportError as exc:
             raise Failure(str(exc), 0, "library") from exc
         self._rados, self._rbd = rados, rbd
@@ -165,7 +174,9 @@ class Cluster:
         """Bytes of the objects that an image has of its own, not its base's."""
         lengths: list[int] = []
         with self._image(place, name, read_only=True) as image:
-            image.diff_iterate(0, image.size(), None, lambda _at, length, there: lengths.append(length if there else 0), include_parent=False, whole_object=True)
+            image.diff_iterate(
+                0, image.size(), None, lambda _at, length, there: lengths.append(length if there else 0), include_parent=False, whole_object=True
+            )
         return sum(lengths)
 
     def watchers(self, place: str, name: str) -> list[str]:

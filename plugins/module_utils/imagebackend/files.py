@@ -236,6 +236,7 @@ def reverted(final: str, snapshot: str, deadline: Deadline) -> Iterator[str]:
     kept = snapshot_path(final, snapshot)
     if not is_disk(kept):
         raise NotFound("there is no such snapshot", obj=kept, phase="snapshot", hint=f"there are: {', '.join(snapshots(final)) or 'none'}")
-    with replacement(final) as path:
+    with contextlib.ExitStack() as stack:
+        path = stack.enter_context(replacement(final))
         copy_file(kept, path, deadline)
         yield path

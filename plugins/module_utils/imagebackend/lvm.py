@@ -14,7 +14,7 @@ import contextlib
 import hashlib
 import os
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import replace
 from typing import IO
 
@@ -104,12 +104,12 @@ class Lvm(Image):
 
     def create_from_func(self, func: Callable[[str], None], size: int, deadline: Deadline, *, hint: str = "") -> DiskRecord:
         record = self.plan_from_func(size)
-        self._need_free_name(deadline)
+        volumes = self._need_free_name(deadline)
         with makers.maker(self._group.name, deadline.clock) as worker:
             contents = os.path.join(worker.directory, "contents")
             with naming_storage_errors(contents, "disk"):
                 files.write_contents(contents, func, record.size)
-            with self._new(record, deadline, needed=os.stat(contents).st_blocks * 512) as volume:
+            with self._new(record, deadline, needed=os.stat(contents).st_blocks * 512, volumes=volumes) as volume:
                 # From the file to the volume, its holes as zeros.
                 self._making.convert(contents, "raw", volume, deadline)
                 self._making.clear_rest(volume, record.size, deadline)
@@ -241,16 +241,20 @@ class Lvm(Image):
 
     # -- making
 
-    @contextlib.contextmanager
-    def _new(self, record: DiskRecord, deadline: Deadline, image: CachedImage | None = None, needed: int = 0) -> Iterator[str]:
-        """A volume with no certain contents; it becomes the disk when the block ends without an error, else it is removed."""
-        self._need_free_name(deadline)
+    def _new(
+        self, record: DiskRecord, deadline: Deadline, image: CachedImage | None = None, needed: int = 0, volumes: list[Volume] | None = None
+    ) -> contextlib.AbstractContextManager[str]:
+        """A volume with no certain contents; it becomes the disk when the block ends without an error, else it is removed.
+
+        :param volumes: all there are, where the name is known to be free.
+        """
+        volumes = self._need_free_name(deadline) if volumes is None else volumes
         files.need_image(image, self._path)
         if self._group.pool:
             # A full pool does not fail a write, it lets it wait.
-            base.check_room(self, image.allocated if image is not None else needed, self._path, deadline)
-        with self._making.new(self.name, record.size, self._tags(record), deadline) as volume:
-            yield volume
+            needed = image.allocated if image is not None else needed
+            base.check_room(self, needed, self._path, deadline, self._group.pool_free(volumes))
+        return self._making.new(self.name, record.size, self._tags(record), deadline)
 
     def _create_from_base(self, record: DiskRecord, image: CachedImage, deadline: Deadline) -> None:
         """One command where a disk of this image and size was made before: a thin snapshot has its origin's size."""
@@ -263,9 +267,11 @@ class Lvm(Image):
             self._snapshot_as_disk(origin, record, deadline)
         except NotFound:
             plain = _base_name(image.digest)
-            found = _named(self._need_free_name(deadline), plain)
+            volumes = self._need_free_name(deadline)
+            found = _named(volumes, plain)
             files.need_image(image, self._path)
             if found is None:
+                base.check_room(self, image.allocated, self._path, deadline, self._group.pool_free(volumes))
                 self._make_base(image, deadline)
             if larger:
                 self._make_larger_base(found or self._find(plain, deadline), origin, image, record.size, deadline)
@@ -279,7 +285,6 @@ class Lvm(Image):
 
     def _make_base(self, image: CachedImage, deadline: Deadline) -> None:
         """Once per image, whoever else is making it: the first to rename wins, the others use that one."""
-        base.check_room(self, image.allocated, self._path, deadline)
         with (
             contextlib.suppress(Busy),
             self._making.new(_base_name(image.digest), image.virtual_size, _base_tags(image), deadline, "base") as volume,

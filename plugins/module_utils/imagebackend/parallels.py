@@ -4,7 +4,7 @@
 
 """The two files of a ploop disk: the delta's header, and ``DiskDescriptor.xml``. Layouts: qemu's docs/interop/parallels.txt and prl-xml.
 
-qemu-img makes and converts deltas, and cannot make one larger. The table that says where each cluster lies has a whole
+qemu-img converts deltas, and cannot make one larger. The table that says where each cluster lies has a whole
 number of clusters for itself, so nearly always there is room for more entries; then growing is two numbers in the header.
 """
 
@@ -21,12 +21,24 @@ SECTOR = 512
 # Magic, version, heads, cylinders, sectors of a cluster, entries of the table, sectors of the disk, in use, first sector of data.
 _HEADER = struct.Struct("<16sIIIIIQII")
 _MAGIC = b"WithouFreSpacExt"
+_VERSION = 2
+_HEADS, _TRACK = 16, 32  # a geometry, which nobody asks for any more
 _SIZES = struct.Struct("<IQ")
 _SIZES_AT = 32
 _IN_USE_AT = 44
 _ENTRIES_AT = 64
 _NOBODY = "{00000000-0000-0000-0000-000000000000}"
 _CURRENT = "{5fbaabe3-6958-40ff-92a7-860e329aab41}"  # what the format's documents call the delta that is written to
+
+
+def create(path: str, size: int, cluster_size: int) -> None:
+    """An empty delta of ``size`` bytes, in clusters of ``cluster_size``; the same bytes as qemu-img's."""
+    cluster, sectors = cluster_size // SECTOR, size // SECTOR
+    entries = -(-sectors // cluster)
+    data_at = -(-(_ENTRIES_AT + 4 * entries) // cluster_size) * cluster
+    with open(path, "xb") as file:
+        file.write(_HEADER.pack(_MAGIC, _VERSION, _HEADS, sectors // (_HEADS * _TRACK), cluster, entries, sectors, 0, data_at))
+        file.truncate(data_at * SECTOR)
 
 
 def grow(path: str, size: int) -> bool:

@@ -180,8 +180,7 @@ class Ploop(Image):
         scratch.sync_directory(self.location)
 
     def _make_delta(self, path: str, size: int, contents: tuple[str, str], deadline: Deadline) -> None:
-        options = {"cluster_size": str(self.options.cluster_size)} if self.options.cluster_size else {}
-        qemu_img.create(path, _FORMAT, size, deadline, options=options)
+        parallels.create(path, size, self._cluster)
         source, source_format = contents
         # Left alone, the driver reserves 128 MiB ahead, and fails where the file system has not so much left.
         qemu_img.fill(source, source_format, path, _FORMAT, deadline, opened={"prealloc-mode": "truncate"})

@@ -22,7 +22,7 @@ from ansible_collections.poolwright.virt.plugins.module_utils.errors import (
 from ansible_collections.poolwright.virt.plugins.module_utils.process import find_tool, run_tool
 
 OWNER_TAG = "poolwright"
-_FIELDS = "lv_name,lv_size,lv_tags,lv_attr,pool_lv"
+_FIELDS = "lv_name,lv_size,lv_tags,lv_attr,pool_lv,data_percent"
 _FULL = ("insufficient free space", "insufficient free extents", "insufficient suitable", "no space left", "not enough free")
 _MISSING = ("failed to find", "not found", "cannot process volume group")
 _USED = ("in use", "is used by another", "filesystem in use", "device or resource busy")
@@ -32,13 +32,17 @@ _TAKEN = "already exists"
 
 @dataclass(frozen=True)
 class Volume:
-    """A logical volume: ``size`` in bytes, whole extents; ``pool`` is its thin pool's name, "" for none."""
+    """A logical volume: ``size`` in bytes, whole extents; ``pool`` is its thin pool's name, "" for none.
+
+    ``unmapped`` is of a thin pool: bytes that no volume has; None for all others.
+    """
 
     name: str
     size: int
     tags: frozenset[str] = frozenset()
     is_open: bool = False
     pool: str = ""
+    unmapped: int | None = None
 
     @property
     def ours(self) -> bool:
@@ -75,6 +79,7 @@ class VolumeGroup:
                 frozenset(filter(None, row["lv_tags"].split(","))),
                 row["lv_attr"][5:6] == "o",
                 row["pool_lv"],
+                _unmapped(row) if row["lv_attr"].startswith("t") else None,
             )
             for row in rows
         ]
@@ -96,12 +101,17 @@ class VolumeGroup:
         """Of the pool what is not mapped yet; else of the group."""
         if not self.pool:
             return int(self._report("vgs", "vg", "vg_free", self.name, deadline)[0]["vg_free"])
-        row = self._report("lvs", "lv", "lv_size,data_percent,lv_attr", f"{self.name}/{self.pool}", deadline)[0]
-        if not row["lv_attr"].startswith("t"):
-            raise OperationFailed("it is no thin pool", obj=f"{self.name}/{self.pool}", phase="check", hint="make one: lvcreate --type thin-pool")
-        # Rounded up: a percentage has two digits after the point.
-        used = (float(row["data_percent"] or 0) + 0.01) / 100
-        return max(0, int(int(row["lv_size"]) * (1 - used)))
+        return self.pool_free(self.volumes(deadline))
+
+    def pool_free(self, volumes: Sequence[Volume]) -> int:
+        """Bytes that are not mapped yet, by a list of all volumes. :raises NotFound: there is no such pool."""
+        found = next((one for one in volumes if one.name == self.pool), None)
+        where = f"{self.name}/{self.pool}"
+        if found is None:
+            raise NotFound("there is no such thin pool", obj=where, phase="check", hint=f"look what there is: lvs {self.name}")
+        if found.unmapped is None:
+            raise OperationFailed("it is no thin pool", obj=where, phase="check", hint="make one: lvcreate --type thin-pool")
+        return found.unmapped
 
     def used_bytes(self, volume: str, deadline: Deadline) -> int:
         """What a volume takes of the group, a thin one of its pool."""
@@ -162,7 +172,8 @@ class VolumeGroup:
     def _call(self, tool: str, arguments: list[str], obj: str, deadline: Deadline) -> str:
         path = find_tool(tool, "lvm2")
         try:
-            return run_tool([path, *arguments], timeout=_left(deadline, obj), phase="disk", obj=obj)
+            # Killed between two steps, it could leave a device suspended that others then wait for. It is short, and ends as a whole.
+            return run_tool([path, *arguments], timeout=_left(deadline, obj), phase="disk", obj=obj, ends_itself=True)
         except ToolFailed as exc:
             raise _named(exc, self.name) from exc
 
@@ -170,6 +181,12 @@ class VolumeGroup:
 def _left(deadline: Deadline, obj: str) -> float:
     deadline.check("a volume's command", obj=obj, phase="disk")
     return deadline.remaining
+
+
+def _unmapped(row: dict[str, str]) -> int:
+    # Rounded up: a percentage has two digits after the point.
+    used = (float(row["data_percent"] or 0) + 0.01) / 100
+    return max(0, int(int(row["lv_size"]) * (1 - used)))
 
 
 def _tagged(tags: Sequence[str]) -> list[str]:

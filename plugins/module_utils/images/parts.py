@@ -18,7 +18,7 @@ from ansible_collections.poolwright.virt.plugins.module_utils.clock import Deadl
 from ansible_collections.poolwright.virt.plugins.module_utils.errors import ImageRefused
 from ansible_collections.poolwright.virt.plugins.module_utils.images import fetch, qemu_img, vmdk
 from ansible_collections.poolwright.virt.plugins.module_utils.images.fetch import FileIdentity, Received
-from ansible_collections.poolwright.virt.plugins.module_utils.images.sizes import MAX_VIRTUAL_SIZE
+from ansible_collections.poolwright.virt.plugins.module_utils.images.sizes import MAX_UNPACKED_SIZE, MAX_VIRTUAL_SIZE
 from ansible_collections.poolwright.virt.plugins.module_utils.images.source import ImageSource
 from ansible_collections.poolwright.virt.plugins.module_utils.images.sparse import check_space
 from ansible_collections.poolwright.virt.plugins.module_utils.images.web import Validators
@@ -100,7 +100,14 @@ def assemble(source: ImageSource, parts: Parts, path: str, deadline: Deadline) -
         os.close(fd)
 
 
-def measure(source: ImageSource, deadline: Deadline, *, validate_certs: bool = True, max_unpacked_size: int, max_virtual_size: int) -> str:
+def measure(
+    source: ImageSource,
+    deadline: Deadline,
+    *,
+    validate_certs: bool = True,
+    max_unpacked_size: int = MAX_UNPACKED_SIZE,
+    max_virtual_size: int = MAX_VIRTUAL_SIZE,
+) -> str:
     """The digest of all that a source is, keeping nothing.
 
     :raises VirtError: see ``fetch.measure`` and ``gather``.

@@ -7,6 +7,7 @@
 from __future__ import annotations
 
 import contextlib
+import socket
 import threading
 from typing import Any, Callable, TypeVar
 from urllib.parse import urlsplit, urlunsplit
@@ -60,6 +61,8 @@ MUTATING = frozenset(
 # How long a daemon that went away is given to come back; an upgrade restarts it.
 REOPEN_SECONDS = 5.0
 _REOPEN_PAUSE = 0.1
+KNOCK_SECONDS = 10.0
+_PORTS = {"tcp": 16509, "tls": 16514}  # ssh has its own way of finding hosts
 
 
 class Session:
@@ -155,12 +158,29 @@ class Session:
         self._stats.login()
         if self._keepalive:
             run_event_loop()
+            _knock(self.uri)
         connection = open_without_prompts(self.uri)
         if self._keepalive:
             with contextlib.suppress(library().libvirtError):
                 # A driver inside this process has none.
                 connection.setKeepAlive(*KEEPALIVE)
         return connection
+
+
+def _knock(uri: str) -> None:
+    """libvirt would wait for as long as the kernel tries to connect, which is minutes where nobody answers at all.
+
+    :raises ConnectionFailed: nobody does.
+    """
+    parts = urlsplit(uri)
+    port = parts.port or _PORTS.get(parts.scheme.rpartition("+")[2], 0)
+    if not parts.hostname or not port:
+        return
+    try:
+        socket.create_connection((parts.hostname, port), KNOCK_SECONDS).close()
+    except OSError as exc:
+        hint = "see that the host is up, and that its libvirt listens there (libvirtd-tcp.socket or libvirtd-tls.socket)"
+        raise ConnectionFailed(f"it cannot be reached on port {port}: {exc}", obj=uri, phase="connect", hint=hint) from exc
 
 
 def open_without_prompts(uri: str) -> Any:

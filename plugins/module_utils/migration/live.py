@@ -6,19 +6,20 @@
 
 from __future__ import annotations
 
+import contextlib
 import threading
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
 from ansible_collections.poolwright.virt.plugins.module_utils.clock import Deadline
-from ansible_collections.poolwright.virt.plugins.module_utils.errors import Cancelled, DeadlineExceeded, VirtError
+from ansible_collections.poolwright.virt.plugins.module_utils.errors import Cancelled, DeadlineExceeded, NotFound, VirtError
 from ansible_collections.poolwright.virt.plugins.module_utils.libvirt.guest import Guest
 from ansible_collections.poolwright.virt.plugins.module_utils.migration.wish import OnTimeout, Wish
 
 _LOOK_SECONDS = 0.2
 # How long a daemon may take to notice that its peer has gone, and to give up.
-_GIVE_UP_SECONDS = 120.0
+_GIVE_UP_SECONDS = 60.0
 
 
 @dataclass
@@ -39,8 +40,34 @@ class Progress:
             self.downtime = int(job.get("downtime", job.get("downtime_net", -1)))
 
 
+class _Aside:
+    """Calls in a thread of their own, one at a time: a daemon that hangs on one holds up nothing else."""
+
+    def __init__(self) -> None:
+        self._thread: threading.Thread | None = None
+
+    def begin(self, action: Callable[[], None]) -> None:
+        """Nothing where an earlier one has not come back."""
+        if self._thread is None or not self._thread.is_alive():
+            self._thread = threading.Thread(target=self._run, args=(action,), daemon=True)
+            self._thread.start()
+
+    def _run(self, action: Callable[[], None]) -> None:
+        # What became of the migration shows when it has ended; what failed is begun again with the next look.
+        with contextlib.suppress(VirtError):
+            action()
+
+
+class NotEnded(DeadlineExceeded):
+    """A migration was told to end and has not: nobody can tell yet where the guest will be."""
+
+
 class Watch:
-    """Looks after a migration: starts post-copy in time, ends it at the deadline or when the run is told to stop."""
+    """Looks after a migration: starts post-copy in time, ends it at the deadline or when the run is told to stop.
+
+    :ivar idle: no migration was under way when it was looked for last.
+    :ivar ended_by: why it was told to end, if it was.
+    """
 
     def __init__(self, guest: Guest, wish: Wish, deadline: Deadline, cancel: threading.Event, progress: Progress) -> None:
         self._guest = guest
@@ -53,26 +80,31 @@ class Watch:
         self._late = Deadline(self._clock, deadline.at + wish.timeout)
         self._gave_up: Deadline | None = None
         self._paused = False
+        self._looks, self._orders = _Aside(), _Aside()
+        self.idle = False
         self.ended_by: VirtError | None = None
 
     def until(self, done: Callable[[], bool]) -> None:
-        """Returns when it has ended; ``ended_by`` is why it was told to, if it was.
+        """Returns when it has ended. :param done: asks nobody.
 
-        :raises DeadlineExceeded: it was told to, and did not.
+        :raises NotEnded: it was told to, and did not.
         """
         while not done():
-            self._look()
+            self._looks.begin(self._look)
             self._decide()
-            if self._gave_up is not None:
-                self._gave_up.check("the end of the migration", obj=self._guest.name, phase="migrate", hint="run again: it is then seen what became of it")
+            if self._gave_up is not None and self._gave_up.passed:
+                said = "" if self.ended_by is None else f"{self.ended_by.message}; "
+                hint = "the hosts may have lost each other: run again once they have not, and it is brought to its end"
+                raise NotEnded(f"{said}the daemon has not ended the migration in {_GIVE_UP_SECONDS:g} s", obj=self._guest.name, phase="migrate", hint=hint)
             self._clock.sleep(_LOOK_SECONDS)
 
     def _look(self) -> None:
         try:
-            self._progress.note(self._guest.job())
-        except VirtError:
-            # What became of it shows when it has ended.
-            return
+            job = self._guest.job()
+        except NotFound:
+            job = {}
+        self._progress.note(job)
+        self.idle = not job
 
     def _decide(self) -> None:
         wish, name = self._wish, self._guest.name
@@ -80,11 +112,11 @@ class Watch:
             # It is on both hosts now, and only comes together again on the target.
             return
         if self._cancel.is_set():
-            self._end(Cancelled("the run was told to stop; the guest runs where it was", obj=name, phase="migrate"))
+            self._end(Cancelled("the run was told to stop; it runs where it was", obj=name, phase="migrate"))
         elif self._deadline.passed:
             self._at_deadline()
         elif wish.tuning.post_copy and self._clock.monotonic() - self._began >= wish.tuning.post_copy_after:
-            self._progress.post_copy = self._guest.start_post_copy()
+            self._orders.begin(self._post_copy)
 
     def _at_deadline(self) -> None:
         wish, name = self._wish, self._guest.name
@@ -93,20 +125,26 @@ class Watch:
             waited = wish.timeout if wish.on_timeout is OnTimeout.ABORT else 2 * wish.timeout
             self._end(DeadlineExceeded(f"it did not arrive in {waited:g} s; it runs where it was", obj=name, phase="migrate", hint=hint))
         elif wish.on_timeout is OnTimeout.POSTCOPY:
-            self._progress.post_copy = self._guest.start_post_copy()
+            self._orders.begin(self._post_copy)
         elif not self._paused:
-            self._paused = True
-            self._guest.suspend()
+            self._orders.begin(self._pause)
+
+    def _post_copy(self) -> None:
+        self._progress.post_copy = self._guest.start_post_copy()
+
+    def _pause(self) -> None:
+        self._guest.suspend()
+        self._paused = True
+
+    def _abort(self) -> None:
+        self._guest.abort_job()
 
     def _end(self, why: VirtError) -> None:
-        self.ended_by = why
+        self.ended_by = self.ended_by or why
         if self._gave_up is None:
             self._gave_up = Deadline.after(self._clock, _GIVE_UP_SECONDS)
-        try:
-            self._guest.abort_job()
-        except VirtError:
-            # It has just ended, or has not begun: asked again with the next look.
-            return
+        # It may have just ended, or not begun yet, so this is done until it has.
+        self._orders.begin(self._abort)
 
 
 class Moving(threading.Thread):

@@ -63,6 +63,8 @@ def plan(guest: GuestFacts, source: HostFacts, target: HostFacts, wish: Wish) ->
     problems = misfits(guest, source, target, live=live)
     if wish.mode is Mode.LIVE and not guest.active:
         problems.append("mode: the guest is switched off; start it, or set mode: auto or cold")
+    if wish.disks and guest.directory:
+        problems.append("disks: it is a machine of a pool, whose description says where its disks are; change that")
     unknown = [one for one in (*(wish.copy_disks or ()), *(place.device for place in wish.disks)) if one not in {disk.device for disk in guest.disks}]
     problems += [f"it has no disk {one}; its disks are {', '.join(disk.device for disk in guest.disks) or 'none'}" for one in unknown]
     places = {place.device: place for place in wish.disks}

@@ -9,8 +9,7 @@ from __future__ import annotations
 import threading
 
 from ansible_collections.poolwright.virt.plugins.module_utils.clock import Clock, Deadline
-from ansible_collections.poolwright.virt.plugins.module_utils.errors import NotFound, VirtError
-from ansible_collections.poolwright.virt.plugins.module_utils.libvirt.guest import Guest
+from ansible_collections.poolwright.virt.plugins.module_utils.errors import VirtError
 from ansible_collections.poolwright.virt.plugins.module_utils.libvirt.host import Host
 from ansible_collections.poolwright.virt.plugins.module_utils.migration import leftovers
 from ansible_collections.poolwright.virt.plugins.module_utils.migration.live import Progress, Watch, move
@@ -33,18 +32,11 @@ def take_up(note: Note, source: Host, target: Host, uuid: str, wish: Wish, cance
         return
     watch = Watch(guest, wish, deadline, cancel, Progress())
     if found is Verdict.WAIT:
-        watch.until(lambda: not _under_way(guest))
+        watch.until(lambda: watch.idle)
         _settled(note, source, target, uuid, deadline.clock)
     elif found is Verdict.RESUME:
         names = flag_names(Plan(True), wish, persistent=guest.is_persistent(), unsafe=False, resume=True)
         move(guest, target.uri, flags_of((*names, *(() if "POSTCOPY" in names else ("POSTCOPY",)))), params_of(Plan(True), wish), watch)
-
-
-def _under_way(guest: Guest) -> bool:
-    try:
-        return bool(guest.job())
-    except NotFound:
-        return False
 
 
 def _settled(note: Note, source: Host, target: Host, uuid: str, clock: Clock) -> None:

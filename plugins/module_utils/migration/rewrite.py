@@ -12,12 +12,14 @@ from __future__ import annotations
 import os
 import xml.etree.ElementTree as ET
 from collections.abc import Sequence
+from dataclasses import replace
 
 from ansible_collections.poolwright.virt.plugins.module_utils.guests import edit_disks, record, tree
 from ansible_collections.poolwright.virt.plugins.module_utils.imagebackend.records import DiskInfo
 from ansible_collections.poolwright.virt.plugins.module_utils.imagebackend.registry import disk_image
 from ansible_collections.poolwright.virt.plugins.module_utils.migration.note import NAMESPACE, Note
 from ansible_collections.poolwright.virt.plugins.module_utils.migration.plan import CONVERTED, DiskMove, Plan
+from ansible_collections.poolwright.virt.plugins.module_utils.storage.record import OwnDisk
 
 
 def needed(plan: Plan) -> bool:
@@ -90,15 +92,20 @@ def info_of(move: DiskMove) -> DiskInfo:
 def _edit_records(domain: ET.Element, moves: Sequence[DiskMove]) -> None:
     """What the domain says of disks that were made for it, as a guest of its own or as a pool's machine."""
     by_path = {move.disk.path: move for move in moves}
-    for namespace in (record.NAMESPACE, record.POOL_NAMESPACE):
-        for element in domain.iterfind(f"metadata/*/{{{namespace}}}disk"):
-            move = by_path.get(element.get("path", ""))
-            if move is None:
-                continue
-            for backing in element.findall(f"{{{namespace}}}backing"):
+    record.set_disks(domain, [_moved(own, by_path[own.record.path]) if own.record.path in by_path else own for own in record.disks_of(domain)])
+    # A pool's machine keeps its disks' places.
+    for element in domain.iterfind(f"metadata/*/{{{record.POOL_NAMESPACE}}}disk"):
+        if element.get("path") in by_path:
+            for backing in element.findall(f"{{{record.POOL_NAMESPACE}}}backing"):
                 element.remove(backing)
-            if move.place is not None:
-                element.attrib.update(backend=move.place.backend, format=move.format, path=move.path, location=move.place.location)
-                element.set("name", os.path.basename(move.path)[: -len(f".{'raw' if move.format == 'raw' else 'qcow2'}")])
-                if move.place.backend == "rbd":
-                    element.set("name", os.path.basename(move.path))
+
+
+def _moved(own: OwnDisk, move: DiskMove) -> OwnDisk:
+    place = move.place
+    if place is None:
+        return replace(own, record=replace(own.record, backing=None))
+    name = os.path.basename(move.path)
+    if place.backend != "rbd":
+        name = name.rpartition(".")[0]
+    record_there = replace(own.record, backend=place.backend, format=move.format, path=move.path, backing=None)
+    return replace(own, location=place.location, name=name, record=record_there, options=place.options)

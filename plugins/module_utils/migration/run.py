@@ -27,6 +27,7 @@ from ansible_collections.poolwright.virt.plugins.module_utils.migration.account 
 from ansible_collections.poolwright.virt.plugins.module_utils.migration.carry import Carrier
 from ansible_collections.poolwright.virt.plugins.module_utils.migration.facts import GuestFacts, HostFacts
 from ansible_collections.poolwright.virt.plugins.module_utils.migration.leftovers import Found
+from ansible_collections.poolwright.virt.plugins.module_utils.migration.live import NotEnded
 from ansible_collections.poolwright.virt.plugins.module_utils.migration.note import NAMESPACE, PREFIX, Note
 from ansible_collections.poolwright.virt.plugins.module_utils.migration.notes import note_of
 from ansible_collections.poolwright.virt.plugins.module_utils.migration.plan import Plan, plan
@@ -160,6 +161,9 @@ class MigrationRun:
         try:
             with site.stats.phase("migrate"):
                 carrier.carry(guest, facts, decided, note)
+        except NotEnded as exc:
+            exc.message += f"; what was prepared on {note.where} is cleared up by the next run"
+            raise
         except VirtError as exc:
             # Whatever went wrong, the guest is where both hosts say it is.
             found = self._settle_after(note, facts, exc, account)

@@ -39,13 +39,15 @@ from ansible_collections.poolwright.virt.plugins.module_utils.libvirt.session im
 from ansible_collections.poolwright.virt.plugins.module_utils.libvirt.virt_type import VIRT_TYPES, choose_platform
 from ansible_collections.poolwright.virt.plugins.module_utils.locks import FileLock, sweep_locks
 from ansible_collections.poolwright.virt.plugins.module_utils.providers.base import Provider
-from ansible_collections.poolwright.virt.plugins.module_utils.providers.libvirt_machines import create, preflight, preflight_disks, prepare, remove, storage
+from ansible_collections.poolwright.virt.plugins.module_utils.providers.libvirt_machines import create, preflight, preflight_disks, remove, storage
 from ansible_collections.poolwright.virt.plugins.module_utils.providers.libvirt_machines.addresses import Addresses
+from ansible_collections.poolwright.virt.plugins.module_utils.providers.libvirt_machines.keys import Keys
 from ansible_collections.poolwright.virt.plugins.module_utils.providers.libvirt_machines.observe import (
     Missing,
     SeenMachine,
     as_machine,
     machines_of,
+    prefixes_of,
     read_own,
     read_record,
     see,
@@ -53,7 +55,7 @@ from ansible_collections.poolwright.virt.plugins.module_utils.providers.libvirt_
 from ansible_collections.poolwright.virt.plugins.module_utils.providers.libvirt_machines.peers import Peers
 from ansible_collections.poolwright.virt.plugins.module_utils.providers.libvirt_machines.readiness import is_static, judge
 from ansible_collections.poolwright.virt.plugins.module_utils.providers.libvirt_machines.record import NAMESPACE, PREFIX, MachineRecord, with_mark
-from ansible_collections.poolwright.virt.plugins.module_utils.providers.marks import Mark, is_machine_id
+from ansible_collections.poolwright.virt.plugins.module_utils.providers.marks import Mark
 from ansible_collections.poolwright.virt.plugins.module_utils.providers.types import (
     Capabilities,
     Check,
@@ -110,6 +112,7 @@ class LibvirtProvider(Provider):
         self._virt_type = virt_type
         self._probe = probe
         self._unchecked_host = Host(uri, clock, stats)
+        self._keys = Keys(self._unchecked_host)
         self._peers = Peers(peers, clock, stats)
         self._cache = ImageCache(self.layout.images, clock)
         self._lock = threading.RLock()
@@ -140,19 +143,7 @@ class LibvirtProvider(Provider):
     # -- looking
 
     def marked_pools(self) -> list[PoolTemplate]:
-        prefixes: dict[str, str] = {}
-        for domain in self._host.domains():
-            if not is_machine_id(domain.guest.uuid):
-                continue
-            try:
-                record = read_record(domain.guest)
-            except NotFound:
-                continue
-            if record is not None:
-                stem, _hyphen, slot = domain.guest.name.rpartition("-")
-                # A machine that somebody renamed does not tell how its pool's machines are named.
-                if slot == str(record.mark.slot) or record.mark.pool not in prefixes:
-                    prefixes[record.mark.pool] = stem
+        prefixes = prefixes_of(self._host)
         return [PoolTemplate(name=pool, prefix=prefixes[pool], machine=MachineSpec()) for pool in sorted(prefixes)]
 
     def vms_in_pool(self, pool: str) -> list[Machine]:
@@ -199,6 +190,7 @@ class LibvirtProvider(Provider):
         template = self.pool(pool)
         spec = template.machine
         preflight.check_host(self._host, self.layout, template, self._new_platform().virt_type)
+        self._keys.check(template)
         preflight_disks.check_disks(self._cache, self.layout, template, making, deadline)
         with self._lock:
             promised = sum(wanted for other, wanted in self._promised_mb.items() if other != pool)
@@ -207,10 +199,9 @@ class LibvirtProvider(Provider):
 
     def prepare(self, pool: str, deadline: Deadline) -> None:
         template = self.pool(pool)
-        if template.machine.image is None:
-            raise InvalidSpec([f"pool {pool!r}: image: machines are to be made, so it is needed"])
         self._new_platform()
-        sources = prepare.sources(self._cache, self.layout, template, deadline)
+        with naming_storage_errors(self.layout.location, "prepare"):
+            sources = preflight_disks.sources(self._cache, self.layout, template, deadline, fetch=True)
         with self._lock:
             self._sources[pool] = sources
 
@@ -218,7 +209,7 @@ class LibvirtProvider(Provider):
         template = self.pool(pool)
         deadline.check("the machine's making", obj=vm, phase="create")
         site = create.Site(self.layout, self._new_platform(), self._host.capabilities().uuid, self._prepared(template))
-        plan = create.plan_machine(template, vm, mark, site, Addresses(self._host).newest_lease, deadline)
+        plan = create.plan_machine(self._keys.give(template), vm, mark, site, Addresses(self._host).newest_lease, deadline)
         guest = create.define(self._host, plan)
         with naming_storage_errors(plan.record.directory, "create"):
             create.make_files(plan, deadline)

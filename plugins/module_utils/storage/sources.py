@@ -6,13 +6,12 @@
 
 from __future__ import annotations
 
-import hashlib
 import os
 from dataclasses import replace
 
 from ansible_collections.poolwright.virt.plugins.module_utils.clock import Deadline
 from ansible_collections.poolwright.virt.plugins.module_utils.errors import ChecksumMismatch, ImageRefused, NotFound, telling_where
-from ansible_collections.poolwright.virt.plugins.module_utils.images import checksums
+from ansible_collections.poolwright.virt.plugins.module_utils.images import checksums, parts
 from ansible_collections.poolwright.virt.plugins.module_utils.images.cache import CachedImage, ImageCache
 from ansible_collections.poolwright.virt.plugins.module_utils.images.inspect import inspect_file
 from ansible_collections.poolwright.virt.plugins.module_utils.images.sizes import SECTOR
@@ -21,8 +20,6 @@ from ansible_collections.poolwright.virt.plugins.module_utils.images.sparse impo
 from ansible_collections.poolwright.virt.plugins.module_utils.images.web import open_url
 from ansible_collections.poolwright.virt.plugins.module_utils.storage.contents import Contents, described
 from ansible_collections.poolwright.virt.plugins.module_utils.storage.wish import DiskWish
-
-_CHUNK = 1024 * 1024
 
 
 class Sources:
@@ -40,7 +37,7 @@ class Sources:
     @telling_where("image")
     def image(self, source: ImageSource) -> CachedImage:
         """The image; ``is_seen`` says whether it is known."""
-        source = checksums.resolved(source, self._deadline)
+        source = self._cache.resolved(source, self._deadline)
         if self._fetch:
             with naming_storage_errors(source.source if not source.is_remote else str(source), "fetch"):
                 return self._cache.ensure(source, self._deadline)
@@ -58,11 +55,9 @@ class Sources:
             raise NotFound("there is no such file on the host that the disks are on", obj=str(place), phase="check", hint="correct the image's source")
         if not os.path.isfile(place.path):
             raise ImageRefused("it is not a regular file", obj=str(place), phase="check", hint="give a file that holds the image")
-        if place.format == "vmdk":  # its disk may be in other files
-            return self._unseen(source, source.digest)
         digest = _measured(place, self._deadline)
         unseen = self._unseen(source, digest)
-        if place.compression:
+        if place.compression or parts.are_beside(place, place.path):
             return unseen
         inspected = inspect_file(place.path, place.format, self._deadline, name=str(place))
         return replace(unseen, virtual_size=inspected.virtual_size, size=os.path.getsize(place.path), allocated=inspected.allocated)
@@ -79,13 +74,9 @@ def is_seen(source: CachedImage | Contents) -> bool:
 
 
 def _measured(source: ImageSource, deadline: Deadline) -> str:
-    """The file's digest, which is the one that it was said to have, if any."""
-    hasher = hashlib.new(source.algorithm)
-    with naming_storage_errors(str(source), "check"), open(source.path, "rb") as stream:
-        for chunk in iter(lambda: stream.read(_CHUNK), b""):
-            hasher.update(chunk)
-            deadline.check("reading the image", obj=str(source), phase="check")
-    found = f"{source.algorithm}:{hasher.hexdigest()}"
+    """The image's digest, which is the one that it was said to have, if any."""
+    with naming_storage_errors(str(source), "check"):
+        found = parts.measure(source, deadline)
     if source.digest not in (None, found):
         hint = "correct the checksum if the image was changed on purpose"
         raise ChecksumMismatch(f"the checksum should be {source.digest}, but is {found}", obj=str(source), phase="check", hint=hint)

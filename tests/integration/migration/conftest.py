@@ -6,6 +6,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 import shutil
@@ -163,6 +164,12 @@ class Pair:
         """A guest on host 1 that has booted; its address."""
         self.guest(1, name=name, disks=[self.disk(name, folder)], networks=[{"network": "default"}], state="running", **options)
         return self.booted(1, name)
+
+    @property
+    def spaces(self) -> tuple[str, str]:
+        """The names of the hosts' network namespaces."""
+        mark = hashlib.sha1(str(self.folder).encode(), usedforsecurity=False).hexdigest()[:8]
+        return f"pw-{mark}-1", f"pw-{mark}-2"
 
     def give_images(self) -> None:
         """The second host gets the images that the first one has cached."""

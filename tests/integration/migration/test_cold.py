@@ -6,9 +6,14 @@
 
 from __future__ import annotations
 
+import subprocess
+import uuid
+from collections.abc import Iterator
+
 import pytest
 
-from ansible_collections.poolwright.virt.tests.integration.migration.conftest import Pair
+from ansible_collections.poolwright.virt.tests.integration.migration.conftest import ROOT, Pair
+from ansible_collections.poolwright.virt.tests.integration.migration.relay import relayed
 
 
 @pytest.mark.parametrize(("backend", "ending", "format"), [("flat", "raw", "raw"), ("qcow2", "qcow2", "qcow2")])
@@ -80,3 +85,51 @@ def test_a_guest_that_does_not_shut_down_stays(pair: Pair) -> None:
     assert "migration" not in pair.virsh(1, "dumpxml", "m-1") + pair.virsh(1, "dumpxml", "m-1", "--inactive")
     moved = pair.migrate("m-1", mode="cold", shutdown_timeout=1.0, force=True)
     assert (moved["state"], pair.states("m-1")) == ("running", ("", "running"))
+
+
+@pytest.fixture
+def cluster(pair: Pair) -> Iterator[str]:
+    """The lab's Ceph, had by both hosts too; its configuration."""
+    ports = {int(line.rpartition(":")[2]) for line in _listening("ceph-mon") + _listening("ceph-osd")}
+    assert ports, "there is no Ceph: run make lab-up"
+    with relayed(pair.spaces[0], sorted(ports)), relayed(pair.spaces[1], sorted(ports)):
+        yield str(ROOT / ".work" / "lab" / "ceph" / "ceph.conf")
+
+
+def _listening(program: str) -> list[str]:
+    said = subprocess.run(["ss", "--listening", "--tcp", "--numeric", "--processes", "--no-header"], capture_output=True, text=True, check=True).stdout
+    return [line.split()[3] for line in said.splitlines() if program in line]
+
+
+def test_to_a_cluster_and_on_from_there(pair: Pair, cluster: str) -> None:
+    """From a file on the first host to an image that both reach; and then live, with nothing to copy."""
+    folder = pair.local / "disks"
+    pair.boot("m-1", folder)
+    digest = pair.digest(1, str(folder / "m-1_root.qcow2"))
+    place = {"target": "vda", "backend": "rbd", "location": "rbd", "name": f"pair-{uuid.uuid4().hex[:8]}", "conf": cluster}
+    try:
+        moved = pair.migrate("m-1", mode="cold", disks=[place])
+        assert "error" not in moved, moved
+        assert (pair.states("m-1"), pair.files(1), moved["disks"][0]["sha256"]) == (("", "running"), [], digest)
+        before = pair.alive(pair.booted(2, "m-1"))
+        back = pair.migrate("m-1", origin=2)
+        assert (back["mode"], [disk["how"] for disk in back["disks"]], back["disk_bytes"]) == ("live", ["shared"], 0)
+        assert pair.alive(pair.address("m-1")).boot == before.boot
+        pair.virsh(1, "destroy", "m-1")
+        pair.guest(1, name="m-1", state="absent")
+        assert place["name"] not in _images(cluster)
+    finally:
+        subprocess.run(["rbd", "--conf", cluster, "rm", "--no-progress", f"rbd/{place['name']}"], capture_output=True, check=False)
+
+
+def test_an_image_that_was_not_finished_goes_again(pair: Pair, cluster: str) -> None:
+    pair.guest(1, name="m-1", disks=[pair.disk("m-1", pair.local / "disks")], state="shutoff")
+    place = {"target": "vda", "backend": "rbd", "location": "rbd", "name": f"pair-{uuid.uuid4().hex[:8]}", "conf": cluster}
+    late = pair.migrate("m-1", mode="cold", disks=[place], timeout=1.0)
+    assert late["code"] == "deadline_exceeded", late
+    assert (pair.states("m-1"), pair.files(1)) == (("shut off", ""), ["m-1_root.qcow2"])
+    assert place["name"] not in _images(cluster)
+
+
+def _images(conf: str) -> str:
+    return subprocess.run(["rbd", "--conf", conf, "ls", "rbd"], capture_output=True, text=True, check=True).stdout

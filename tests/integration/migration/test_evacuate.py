@@ -159,9 +159,10 @@ def test_a_play_that_is_killed_is_finished_by_the_next(pair: Pair, evacuation: E
     before = pair.alive(address)
     options = {"host_evacuate_bandwidth_mib": 20}
     said = evacuation.folder / "said"
-    with said.open("w") as out, subprocess.Popen(
-        evacuation.command(**options), stdout=out, stderr=subprocess.STDOUT, env=evacuation.environment(), start_new_session=True
-    ) as running:
+    with (
+        said.open("w") as out,
+        subprocess.Popen(evacuation.command(**options), stdout=out, stderr=subprocess.STDOUT, env=evacuation.environment(), start_new_session=True) as running,
+    ):
         deadline = time.monotonic() + 120
         while not pair.state(2, "e-1"):
             assert running.poll() is None, said.read_text()

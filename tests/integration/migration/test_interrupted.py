@@ -113,7 +113,7 @@ def test_the_sources_daemon_is_killed(pair: Pair) -> None:
 def test_the_cable_is_pulled(pair: Pair, delay: float) -> None:
     address = pair.boot(NAME, pair.local / "disks")
     before = pair.alive(address)
-    running = pair.begin(1, "migrate", -1, pair.params(NAME, bandwidth_mib=4))
+    running = pair.begin(1, "migrate", -1, pair.params(NAME, bandwidth_mib=4, timeout=30.0))
     until_it_moves(pair, running)
     time.sleep(delay)
     pair.lab("cut", "2", str(pair.folder))

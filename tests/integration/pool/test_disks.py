@@ -18,7 +18,7 @@ import xml.etree.ElementTree as ET
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
-from typing import IO, Any, cast
+from typing import Any, cast
 
 import libvirt
 import pytest
@@ -76,7 +76,7 @@ class Keeper(io.RawIOBase):
 
 def read(disk: OwnDisk) -> Keeper:
     found = Keeper()
-    disk.place().read_to(disk.record, cast("IO[bytes]", found), Deadline.after(Clock(), 60))
+    disk.place().read_to(disk.record, cast(Any, found), Deadline.after(Clock(), 60))
     return found
 
 
@@ -185,6 +185,24 @@ def test_a_machine_that_is_reset_boots_anew_and_is_not_taken_for_what_it_was(sit
     assert "virDomainDefineXML" not in result["stats"]["calls"]
     assert result["pools"]["ci"]["machines"][0]["ip"] == address
     assert record_of(site, "ci-1").cards[0].seen > seen
+
+
+@pytest.mark.parametrize("lost", ["snapshot", "disk"])
+def test_a_machine_whose_snapshot_is_not_whole_is_rebuilt_with_all_its_disks(site: Site, lost: str) -> None:
+    pool = site.ci(1, disk=ROOT_DISKS["rbd"], disks=[DATA, SWAP], power="off", ready={"check": "none"}, reset="snapshot")
+    site.run(pool)
+    mark, data = record_of(site, "ci-1").mark, record_of(site, "ci-1").disks[1]
+    deadline = Deadline.after(Clock(), 60)
+    if lost == "disk":
+        assert data.place().remove(deadline)
+    else:
+        assert data.place().snapshot_delete("poolwright-clean", deadline)
+    use_up(site, "ci-1")
+    result = site.run(pool)
+    assert (result["failures"], result["pools"]["ci"]["replaced"], len(result["warnings"])) == ([], ["ci-1"], 1)
+    assert data.record.path in result["warnings"][0]
+    assert record_of(site, "ci-1").mark.id != mark.id
+    assert len(hashes(site, "ci-1")) == 3
 
 
 @pytest.mark.parametrize("seed", range(6))

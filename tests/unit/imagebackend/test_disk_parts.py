@@ -161,6 +161,14 @@ def test_preallocation_gives_a_raw_disk_all_its_blocks(tmp_path: Path, image: Ca
 # --- ploop
 
 
+@pytest.mark.parametrize(("size", "cluster"), [(512, MIB), (10 * MIB + 512, 4096), (300 * 1024 * MIB, MIB), (8 * MIB, 65536)])
+def test_an_empty_delta_is_the_one_that_qemu_img_makes(tmp_path: Path, soon: Deadline, size: int, cluster: int) -> None:
+    ours, theirs = tmp_path / "ours", tmp_path / "theirs"
+    parallels.create(str(ours), size, cluster)
+    qemu_img.create(str(theirs), "parallels", size, soon, options={"cluster_size": str(cluster)})
+    assert ours.read_bytes() == theirs.read_bytes()
+
+
 def test_a_delta_grows_in_place_for_as_long_as_its_table_has_room(tmp_path: Path, soon: Deadline) -> None:
     path = str(tmp_path / "root.hds")
     qemu_img.create(path, "parallels", 10 * MIB, soon, options={"cluster_size": "4096"})

@@ -134,7 +134,8 @@ def test_any_descriptor_is_judged_and_names_files_beside_it_only(start: str, lin
     text = "\n".join(['# Disk DescriptorFile\ncreateType="monolithicFlat"', start, good, *lines])
     extents, problems = vmdk.read_parts(text.encode("utf-8", "replace"))
     for extent in () if problems else extents:
-        assert os.path.basename(extent.name) == extent.name not in ("", ".", "..")
+        assert os.path.basename(extent.name) == extent.name
+        assert extent.name not in ("", ".", "..")
         assert extent.sectors > 0
 
 

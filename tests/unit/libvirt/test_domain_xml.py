@@ -214,8 +214,11 @@ def test_changes_of_a_record_leave_the_rest_of_it() -> None:
     assert before is not None
     data = OwnDisk("/m", "disk1", DiskRecord("flat", "raw", "/m/disk1.raw", 512))
     adding = with_disk(earlier, data)
-    assert from_element(adding) == replace(before, disks=(*before.disks, data), adding="disk1")
-    assert from_element(with_disk_added(adding)) == replace(before, disks=(*before.disks, data))
-    assert from_element(without_disks(adding, {"disk1"})) == before
+    assert from_element(adding) == replace(before, disks=(*before.disks, data), made_with=1, adding="disk1")
+    added = from_element(with_disk_added(adding))
+    assert added == replace(before, disks=(*before.disks, data), made_with=1)
+    assert added is not None
+    assert added.first_disks == before.first_disks == before.disks
+    assert from_element(without_disks(adding, {"disk1"})) == replace(before, made_with=1)
     assert from_element(with_seen(earlier, {"52:54:00:00:00:01": 99})) == replace(before, cards=(replace(before.cards[0], seen=99),))
     assert from_element(earlier) == before

@@ -109,6 +109,9 @@ def test_disks_elsewhere_are_made_there() -> None:
     decided = plan(GUEST, SOURCE, TARGET, replace(WISH, mode=Mode.COLD, disks=(place,)))
     move = decided.moves[0]
     assert (move.how, move.path, move.format, move.flat) == ("converted", "/new/web-vda.raw", "raw", True)
+    wish = replace(WISH, mode=Mode.COLD, disks=(place,))
+    assert "the target has a file /new/web-vda.raw" in refused(target=replace(TARGET, there={"/new/web-vda.raw": There.OTHER}), wish=wish)
+    assert "a machine of a pool" in refused(replace(GUEST, directory="/m/web.1"), wish=wish)
 
 
 @pytest.mark.parametrize(

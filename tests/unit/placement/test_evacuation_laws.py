@@ -12,7 +12,7 @@ from random import Random
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ansible_collections.poolwright.virt.plugins.module_utils.placement.choose import Mode, Rules
+from ansible_collections.poolwright.virt.plugins.module_utils.placement.choose import Candidate, Mode, Rules
 from ansible_collections.poolwright.virt.plugins.module_utils.placement.evacuate import Evacuation, Left, Move, Place, Wish, plan_evacuation
 from ansible_collections.poolwright.virt.plugins.module_utils.placement.facts import CpuNeed, GuestFacts, HostFacts, Resident, Verdict
 
@@ -167,6 +167,16 @@ def test_a_guest_finds_what_it_needs(given_places: tuple[tuple[Place, ...], Wish
             assert not guest.not_cold
             assert wish.cold or not guest.active
             assert not guest.cold_cpu.mode or not place.verdicts[guest.uuid].cold
+
+
+@given(places())
+def test_the_least_used_host_that_can_take_a_guest_gets_it(given_places: tuple[tuple[Place, ...], Wish]) -> None:
+    hosts, wish = given_places
+    # Of the first, for nothing is promised before it.
+    for move in plan_evacuation(hosts, wish).moves[:1]:
+        fit = [place for place in hosts if place.facts is not None and place.name not in {*wish.drain, *move.rejected}]
+        shares = {place.name: Candidate(place.name, place.facts).share_with(move.guest, wish.rules) for place in fit if place.facts is not None}
+        assert shares[move.target] == min(shares.values())
 
 
 @given(places())

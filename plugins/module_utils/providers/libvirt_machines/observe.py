@@ -72,6 +72,24 @@ def see(guest: Guest) -> SeenMachine | None:
         return None
 
 
+def prefixes_of(host: Host) -> dict[str, str]:
+    """How the machines of each pool that has any are named; one call, and one more for each machine of ours."""
+    prefixes: dict[str, str] = {}
+    for domain in host.domains():
+        if not is_machine_id(domain.guest.uuid):
+            continue
+        try:
+            record = read_record(domain.guest)
+        except NotFound:
+            continue
+        if record is not None:
+            stem, _hyphen, slot = domain.guest.name.rpartition("-")
+            # A machine that somebody renamed does not tell how its pool's machines are named.
+            if slot == str(record.mark.slot) or record.mark.pool not in prefixes:
+                prefixes[record.mark.pool] = stem
+    return prefixes
+
+
 def machines_of(host: Host, template: PoolTemplate) -> list[SeenMachine]:
     """The pool's machines, whatever their names, and what else holds a name of its slots, by slot.
 

@@ -40,7 +40,8 @@ class Card:
 class MachineRecord:
     """A machine of ours. ``disks`` begins with the root disk, ``seed`` is the path of its NoCloud image, "" for none.
 
-    ``directory`` is its own. ``adding`` names the disk that it is being given and does not have in its definition yet, "" for none.
+    ``directory`` is its own. ``made_with`` says how many of the disks it was made with, 0 for all: the others were added to it.
+    ``adding`` names the disk that it is being given and does not have in its definition yet, "" for none.
     """
 
     mark: Mark
@@ -48,7 +49,13 @@ class MachineRecord:
     disks: tuple[OwnDisk, ...] = ()
     cards: tuple[Card, ...] = ()
     seed: str = ""
+    made_with: int = 0
     adding: str = ""
+
+    @property
+    def first_disks(self) -> tuple[OwnDisk, ...]:
+        """Those it was made with."""
+        return self.disks[: self.made_with] if self.made_with else self.disks
 
     @property
     def paths(self) -> tuple[str, ...]:
@@ -64,6 +71,8 @@ def to_element(record: MachineRecord) -> ET.Element:
     """``<machine>`` without namespace."""
     machine = ET.Element("machine", _texts(record.mark.to_dict()))
     machine.set("directory", record.directory)
+    if record.made_with:
+        machine.set("made_with", str(record.made_with))
     if record.adding:
         machine.set("adding", record.adding)
     for disk in record.disks:
@@ -89,6 +98,7 @@ def from_element(machine: ET.Element) -> MachineRecord | None:
                 for element in machine.iterfind("card")
             ),
             seed="" if seed is None else seed.attrib["path"],
+            made_with=int(machine.get("made_with", "0")),
             adding=machine.get("adding", ""),
         )
     except (KeyError, ValueError, InvalidSpec):
@@ -118,6 +128,7 @@ def with_seen(machine: ET.Element, seen: Mapping[str, int]) -> ET.Element:
 def with_disk(machine: ET.Element, disk: OwnDisk) -> ET.Element:
     """The machine is being given a disk."""
     changed = copy.deepcopy(machine)
+    changed.attrib.setdefault("made_with", str(len(changed.findall("disk"))))
     _write(changed, "disk", disk.to_dict())
     changed.set("adding", disk.name)
     return changed

@@ -13,7 +13,7 @@ import contextlib
 from collections.abc import Iterator, Sequence
 
 from ansible_collections.poolwright.virt.plugins.module_utils.clock import Deadline
-from ansible_collections.poolwright.virt.plugins.module_utils.errors import Busy, NameTaken, VirtError
+from ansible_collections.poolwright.virt.plugins.module_utils.errors import Busy, NameTaken, NotFound, VirtError
 from ansible_collections.poolwright.virt.plugins.module_utils.imagebackend.base import snapshot_name
 from ansible_collections.poolwright.virt.plugins.module_utils.libvirt.guest import DomainState, Guest
 from ansible_collections.poolwright.virt.plugins.module_utils.storage.record import OwnDisk
@@ -56,17 +56,25 @@ def has(disks: Sequence[OwnDisk], snapshot: str, deadline: Deadline) -> bool:
     return bool(disks) and snapshot in disks[0].place().snapshot_list(deadline)
 
 
-def bring_back(disks: Sequence[OwnDisk], snapshot: str, deadline: Deadline) -> list[OwnDisk]:
-    """Give the disks of a machine that is off and has the snapshot the contents they had; those that came later, which have to go."""
-    later = []
-    # The root disk is the one that tells, and goes back last.
-    for disk in reversed(disks):
-        place = disk.place()
-        if snapshot in place.snapshot_list(deadline):
-            place.snapshot_revert(disk.record, snapshot, deadline)
-        else:
-            later.append(disk)
-    return later
+def covered(first: Sequence[OwnDisk], added: Sequence[OwnDisk], snapshot: str, vm: str, deadline: Deadline) -> tuple[list[OwnDisk], list[OwnDisk]]:
+    """The disks that go back to the snapshot, the root disk first, and those that came after it.
+
+    :param first: the disks the machine was made with, the root disk first: all of them have every snapshot.   :param added: the others.
+    :raises NotFound: the machine has no such snapshot, or has lost a part of it.
+    """
+    if not has(first, snapshot, deadline):
+        raise NotFound(f"it has no snapshot {snapshot!r}", obj=vm, phase="revert")
+    lost = [disk.record.path for disk in first[1:] if not has([disk], snapshot, deadline)]
+    if lost:
+        raise NotFound(f"its snapshot {snapshot!r} lacks {', '.join(lost)}", obj=vm, phase="revert")
+    older = [disk for disk in added if has([disk], snapshot, deadline)]
+    return [*first, *older], [disk for disk in added if disk not in older]
+
+
+def bring_back(disks: Sequence[OwnDisk], snapshot: str, deadline: Deadline) -> None:
+    """Give the disks of a machine that is off the contents they had. When interrupted, a further call finishes the work."""
+    for disk in disks:
+        disk.place().snapshot_revert(disk.record, snapshot, deadline)
 
 
 @contextlib.contextmanager

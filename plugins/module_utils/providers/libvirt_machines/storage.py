@@ -14,7 +14,7 @@ import xml.etree.ElementTree as ET
 from collections.abc import Callable, Collection
 
 from ansible_collections.poolwright.virt.plugins.module_utils.clock import Deadline
-from ansible_collections.poolwright.virt.plugins.module_utils.errors import NameTaken, NotFound, VirtError
+from ansible_collections.poolwright.virt.plugins.module_utils.errors import NameTaken, VirtError
 from ansible_collections.poolwright.virt.plugins.module_utils.imagebackend.disks import DiskFromFunc, blank
 from ansible_collections.poolwright.virt.plugins.module_utils.imagebackend.options import DEFAULT_OPTIONS
 from ansible_collections.poolwright.virt.plugins.module_utils.libvirt.domain_xml import build_disk, in_namespace
@@ -56,14 +56,15 @@ def go_back(
     :param newest_lease: of a network and a MAC: when the newest lease that is there now ends.
     :raises NotFound: it has no such snapshot; nothing was changed.
     """
-    disks = _whole(record)
-    if not snapshots.has(disks, snapshot, deadline):
-        raise NotFound(f"it has no snapshot {snapshot!r}", obj=guest.name, phase="revert")
+    first = record.first_disks
+    added = [disk for disk in _whole(record) if disk not in first]
+    disks, later = snapshots.covered(first, added, snapshot, guest.name, deadline)
+    later += [disk for disk in record.disks if disk.name == record.adding]
     if not guest.is_persistent():
         # Undefined by somebody while it ran: it would vanish as it stops.
         guest = host.define_text(guest.xml(), guest.name)
     ran = guest.destroy()
-    later = [*snapshots.bring_back(disks, snapshot, deadline), *(disk for disk in record.disks if disk.name == record.adding)]
+    snapshots.bring_back(disks, snapshot, deadline)
     for disk in later:
         disk.place().remove(deadline)
     # The leases of its former life are no proof of the new one.
