@@ -34,7 +34,7 @@ options:
     default: qemu:///system
   guests:
     description:
-      - Whether to tell what each guest needs. Takes one or two calls for each.
+      - Whether to tell what each guest needs. Takes up to four calls for each.
     type: bool
     default: false
   candidates:

@@ -172,7 +172,8 @@ class VolumeGroup:
     def _call(self, tool: str, arguments: list[str], obj: str, deadline: Deadline) -> str:
         path = find_tool(tool, "lvm2")
         try:
-            return run_tool([path, *arguments], timeout=_left(deadline, obj), phase="disk", obj=obj)
+            # Killed between two steps, it could leave a device suspended that others then wait for. It is short, and ends as a whole.
+            return run_tool([path, *arguments], timeout=_left(deadline, obj), phase="disk", obj=obj, ends_itself=True)
         except ToolFailed as exc:
             raise _named(exc, self.name) from exc
 

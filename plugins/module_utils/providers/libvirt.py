@@ -39,7 +39,7 @@ from ansible_collections.poolwright.virt.plugins.module_utils.libvirt.session im
 from ansible_collections.poolwright.virt.plugins.module_utils.libvirt.virt_type import VIRT_TYPES, choose_platform
 from ansible_collections.poolwright.virt.plugins.module_utils.locks import FileLock, sweep_locks
 from ansible_collections.poolwright.virt.plugins.module_utils.providers.base import Provider
-from ansible_collections.poolwright.virt.plugins.module_utils.providers.libvirt_machines import create, preflight, preflight_disks, prepare, remove, storage
+from ansible_collections.poolwright.virt.plugins.module_utils.providers.libvirt_machines import create, preflight, preflight_disks, remove, storage
 from ansible_collections.poolwright.virt.plugins.module_utils.providers.libvirt_machines.addresses import Addresses
 from ansible_collections.poolwright.virt.plugins.module_utils.providers.libvirt_machines.keys import Keys
 from ansible_collections.poolwright.virt.plugins.module_utils.providers.libvirt_machines.observe import (
@@ -199,10 +199,9 @@ class LibvirtProvider(Provider):
 
     def prepare(self, pool: str, deadline: Deadline) -> None:
         template = self.pool(pool)
-        if template.machine.image is None:
-            raise InvalidSpec([f"pool {pool!r}: image: machines are to be made, so it is needed"])
         self._new_platform()
-        sources = prepare.sources(self._cache, self.layout, template, deadline)
+        with naming_storage_errors(self.layout.location, "prepare"):
+            sources = preflight_disks.sources(self._cache, self.layout, template, deadline, fetch=True)
         with self._lock:
             self._sources[pool] = sources
 

@@ -59,3 +59,25 @@ def test_check_mode_makes_nothing(bench: Bench) -> None:
     foretold = run(bench, check_mode=True)
     assert foretold["changed"]
     assert "alone-1" not in bench.daemon.virsh("list", "--all", "--name")
+
+
+def test_a_guest_has_its_further_disks_and_takes_another_machine_for_other_ones(bench: Bench) -> None:
+    (bench.location / "tree").mkdir(parents=True)
+    (bench.location / "tree" / "setup.sh").write_text("echo hello\n")
+    disks = [
+        {"size_gb": 0.05, "content": {"ephemeral": "ext4", "label": "data"}},
+        {"backend": "flat", "content": {"directory": str(bench.location / "tree"), "as": "iso9660", "label": "SETUP"}},
+    ]
+    options: dict[str, Any] = {"networks": [], "disk": {"backend": "ploop"}, "disks": disks}
+    assert run(bench, check_mode=True, **options)["changed"]
+    made = run(bench, **options)
+    assert [disk["size_gb"] for disk in made["disks"]] == [None, 0.05, None]
+    listed = bench.daemon.virsh("domblklist", "alone-1", "--details")
+    assert [line.split()[2] for line in listed.splitlines() if " disk " in line] == ["vda", "vdb", "vdc"]
+    (iso,) = bench.location.glob("machines/*/*/disk2.raw")
+    assert b"CD001" in iso.read_bytes()[: 40 * 1024]
+    assert not run(bench, **options)["changed"]
+    with pytest.raises(VirtError, match="recreate: true"):
+        run(bench, **{**options, "disks": disks[:1]})
+    assert run(bench, state="absent")["changed"]
+    assert list((bench.location / "machines").rglob("*")) == []
