@@ -23,7 +23,7 @@ from ansible_collections.poolwright.virt.plugins.module_utils.process import fin
 
 OWNER_TAG = "poolwright"
 _FIELDS = "lv_name,lv_size,lv_tags,lv_attr,pool_lv,data_percent"
-_FULL = ("insufficient free space", "insufficient free extents", "insufficient suitable", "no space left", "not enough free")
+_FULL = ("insufficient free space", "insufficient free extents", "insufficient suitable", "no space left", "not enough free", "reached threshold")
 _MISSING = ("failed to find", "not found", "cannot process volume group")
 _USED = ("in use", "is used by another", "filesystem in use", "device or resource busy")
 _SAME = "matches existing size"
