@@ -190,11 +190,11 @@ options:
             type: str
           keyring:
             description:
-              - The file with that user's key.
+              - The file with that user's key. libvirt gets the key from it as a private secret, when machines are made.
             type: path
           secret:
             description:
-              - UUID of the libvirt secret that holds that user's key.
+              - UUID of a libvirt secret of your own that holds that user's key.
             type: str
       disks:
         description:
@@ -288,11 +288,11 @@ options:
             type: str
           keyring:
             description:
-              - The file with that user's key.
+              - The file with that user's key. libvirt gets the key from it as a private secret, when machines are made.
             type: path
           secret:
             description:
-              - UUID of the libvirt secret that holds that user's key.
+              - UUID of a libvirt secret of your own that holds that user's key.
             type: str
       networks:
         description:

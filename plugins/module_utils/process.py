@@ -43,6 +43,7 @@ def run_tool(
     limits: Limits | None = None,
     environment: Mapping[str, str] | None = None,
     errors_too: bool = False,
+    ends_itself: bool = False,
 ) -> str:
     """Run a tool to its end and return its standard output.
 
@@ -51,9 +52,10 @@ def run_tool(
     :param limits: CPU and memory limits, set by ``prlimit`` between fork and exec of the tool.
     :param environment: variables that it gets besides the plain ones.
     :param errors_too: return its standard error among the output, of a tool whose status does not tell whether it worked.
+    :param ends_itself: it goes on to its end should this process be killed.
     :raises ToolFailed: the tool ended with another status than 0; the message carries its standard error.
     """
-    command = _command(argv, phase, obj, limits)
+    command = _command(argv, phase, obj, limits, ends_itself)
     try:
         # Nothing at this level knows AnsibleModule and its run_command, which has neither a deadline nor limits.
         done = subprocess.run(  # pylint: disable=ansible-bad-function
@@ -136,11 +138,11 @@ def _close(stream: IO[bytes] | None) -> None:
             stream.close()
 
 
-def _command(argv: Sequence[str], phase: str, obj: str, limits: Limits | None) -> list[str]:
+def _command(argv: Sequence[str], phase: str, obj: str, limits: Limits | None, ends_itself: bool = False) -> list[str]:
     if shutil.which(argv[0]) is None:
         raise MissingDependency(f"{argv[0]} is not installed", obj=obj, phase=phase)
     # A tool must not go on writing for a run that was killed. Each of these replaces itself by what follows it.
-    command = [find_tool("setpriv", "util-linux"), "--pdeathsig", "KILL", *argv]
+    command = list(argv) if ends_itself else [find_tool("setpriv", "util-linux"), "--pdeathsig", "KILL", *argv]
     if limits is not None:
         command = [find_tool("prlimit", "util-linux"), f"--as={limits.address_space}", f"--cpu={limits.cpu_seconds}", *command]
     return command

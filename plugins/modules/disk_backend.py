@@ -83,7 +83,7 @@ options:
       - What is on a disk that is made without an image. V(blank), or one of these.
       - "C({ephemeral: ext4}) is an empty file system: C(ext2), C(ext3), C(ext4), C(vfat) or C(xfs)."
       - "C({swap: true}) is a swap space."
-      - "C({directory: /path, as: iso9660}) is a copy of a tree, as an ISO image or as C(ext2), C(ext3) or C(ext4). It needs no O(size_gb)."
+      - "C({directory: /path, as: iso9660}) is a copy of a tree, as an ISO image (the default) or as C(ext2), C(ext3) or C(ext4). It needs no O(size_gb)."
       - Each takes C(label) as well. IDs in the contents follow from O(name) and times are fixed, so the same description gives the same bytes.
     type: raw
   size_gb: &size_gb

@@ -34,7 +34,7 @@ options:
     default: qemu:///system
   guests:
     description:
-      - Whether to tell what each guest needs. Takes one or two calls for each.
+      - Whether to tell what each guest needs. Takes up to four calls for each.
     type: bool
     default: false
   candidates:
@@ -102,9 +102,6 @@ host:
     hypervisor:
       description: The version of QEMU, likewise.
       type: int
-    hypervisor:
-      description: The version of the hypervisor.
-      type: int
     memory_mb:
       description: MiB in all.
       type: int
@@ -116,9 +113,6 @@ host:
       type: str
     cpu_model:
       description: What libvirt calls that CPU.
-      type: str
-    cpu_model:
-      description: The model of its CPU.
       type: str
     machines:
       description: Machine types by architecture and type of virtualization.
@@ -165,9 +159,6 @@ guests:
     cold_cpu:
       description: The CPU that it asks for when it starts, likewise.
       type: dict
-    cold_cpu:
-      description: The CPU that it asks for when it starts.
-      type: dict
     devices:
       description: Bridges of the host that its cards are joined to.
       type: list
@@ -178,10 +169,6 @@ guests:
       elements: str
     not_cold:
       description: Why it can move only while it runs.
-      type: list
-      elements: str
-    not_cold:
-      description: Why it cannot move while it is off.
       type: list
       elements: str
     disks:

@@ -283,11 +283,11 @@ options:
         type: str
       keyring:
         description:
-          - The file with that user's key.
+          - The file with that user's key. libvirt gets the key from it as a private secret, when the machine is made.
         type: path
       secret:
         description:
-          - UUID of the libvirt secret that holds that user's key.
+          - UUID of a libvirt secret of your own that holds that user's key.
         type: str
   disks:
     description:
@@ -394,11 +394,11 @@ options:
         type: str
       keyring:
         description:
-          - The file with that user's key.
+          - The file with that user's key. libvirt gets the key from it as a private secret, when the machine is made.
         type: path
       secret:
         description:
-          - UUID of the libvirt secret that holds that user's key.
+          - UUID of a libvirt secret of your own that holds that user's key.
         type: str
   config_drive:
     description:

@@ -183,7 +183,7 @@ def _in_guest(folder: Path, rounds: int, size_mb: int) -> dict[str, list[float]]
     program = f"from {__name__} import guest_side; guest_side({str(folder)!r}, {rounds}, {size_mb})"
     settings = {"POOLWRIGHT_IN_GUEST": "1", "PYTHONPATH": str(WORK / "collections"), "PYTHONDONTWRITEBYTECODE": "1"}
     command = f"env {' '.join(f'{key}={shlex.quote(value)}' for key, value in settings.items())} {shlex.quote(sys.executable)} -c {shlex.quote(program)}"
-    visible = [part for directory in {ROOT.resolve(), Path(sys.prefix).resolve()} for part in ("-r", str(directory))]
+    visible = [part for directory in sorted({ROOT.resolve(), Path(sys.prefix).resolve()}) for part in ("-r", str(directory))]
     run([str(ROOT / "tests" / "lab" / "in-guest.sh"), "-w", str(folder), *visible, command])
     found: dict[str, list[float]] = json.loads((folder / "guest.json").read_text(encoding="utf-8"))
     return found

@@ -58,6 +58,7 @@ for module in dm-mod dm-thin-pool dm-snapshot loop; do modprobe -d /run/modules 
 printf '%s\n' 'activation {' ' udev_sync = 0' ' udev_rules = 0' ' monitoring = 0' ' reserved_memory = 0' ' reserved_stack = 0' '}' \
     'backup {' ' backup = 0' ' archive = 0' '}' 'devices {' ' obtain_device_list_from_udev = 0' ' external_device_info_source = "none"' \
     ' md_component_detection = 0' ' multipath_component_detection = 0' '}' >/etc/lvm/lvmlocal.conf
+: >/etc/lvm/lvm.conf
 . /dev/work/places
 cd /
 bash /dev/work/command </dev/null

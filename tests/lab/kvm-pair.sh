@@ -67,12 +67,13 @@ auth_tcp = "none"
 listen_addr = "$(address "$1")"
 host_uuid = "7e1f0000-0000-4000-8000-00000000000$1"
 CONF
-    cat >"${own}/etc/qemu.conf" <<'CONF'
+    cat >"${own}/etc/qemu.conf" <<CONF
 user = "root"
 group = "root"
 security_driver = "none"
 namespaces = []
 stdio_handler = "file"
+migrate_tls_x509_cert_dir = "${dir}/tls"
 CONF
     cat >"${own}/etc/qemu/networks/default.xml" <<'XML'
 <network>
@@ -84,6 +85,21 @@ CONF
 XML
     ln -sf ../default.xml "${own}/etc/qemu/networks/autostart/default.xml"
     printf '127.0.0.1 localhost\n%s kvm1\n%s kvm2\n' "$(address 1)" "$(address 2)" >"${own}/hosts"
+}
+
+certificates() { # one authority, and one certificate for both hosts and both directions
+    local own="${dir}/tls"
+    [ ! -e "${own}/client-key.pem" ] || return 0
+    mkdir -p "${own}"
+    openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:prime256v1 -nodes -days 30 -subj "/CN=pair" -addext basicConstraints=critical,CA:TRUE \
+        -addext keyUsage=critical,keyCertSign -keyout "${own}/ca-key.pem" -out "${own}/ca-cert.pem" 2>/dev/null
+    printf 'basicConstraints=critical,CA:FALSE\nkeyUsage=critical,digitalSignature\nextendedKeyUsage=serverAuth,clientAuth\nsubjectAltName=DNS:kvm1,DNS:kvm2,IP:%s,IP:%s\n' \
+        "$(address 1)" "$(address 2)" >"${own}/extensions"
+    openssl req -newkey ec -pkeyopt ec_paramgen_curve:prime256v1 -nodes -subj "/CN=kvm" -keyout "${own}/server-key.pem" -out "${own}/request.pem" 2>/dev/null
+    openssl x509 -req -in "${own}/request.pem" -CA "${own}/ca-cert.pem" -CAkey "${own}/ca-key.pem" -CAcreateserial -days 30 -extfile "${own}/extensions" \
+        -out "${own}/server-cert.pem" 2>/dev/null
+    cp "${own}/server-cert.pem" "${own}/client-cert.pem"
+    cp "${own}/server-key.pem" "${own}/client-key.pem"
 }
 
 start() { # start N
@@ -106,7 +122,8 @@ start() { # start N
 
 up() {
     local number
-    "${SETUP}/packages.sh" dnsmasq-base iproute2 procps util-linux
+    "${SETUP}/packages.sh" dnsmasq-base iproute2 openssl procps util-linux
+    certificates
     network
     for number in 1 2; do
         if [ -z "$(daemon "${number}")" ]; then

@@ -93,6 +93,23 @@ def test_a_tool_ends_with_the_run_that_was_killed(tmp_path: Path) -> None:
         time.sleep(0.01)
 
 
+def test_one_that_must_not_be_cut_off_goes_on_to_its_end(tmp_path: Path) -> None:
+    started, done = tmp_path / "started", tmp_path / "done"
+    tool = ["sh", "-c", f"touch {started}; while [ ! -e {tmp_path}/go ]; do sleep 0.01; done; touch {done}"]
+    program = f"from {run_tool.__module__} import run_tool; run_tool({tool!r}, timeout=60, phase='test', ends_itself=True)"
+    run = subprocess.Popen([sys.executable, "-c", program], env={"PYTHONPATH": ":".join(entry for entry in sys.path if entry)})
+    until = time.monotonic() + 20
+    while not started.exists():
+        assert time.monotonic() < until, "the tool did not start"
+        time.sleep(0.01)
+    run.send_signal(signal.SIGKILL)
+    run.wait()
+    (tmp_path / "go").touch()
+    while not done.exists():
+        assert time.monotonic() < until, "the tool was cut off"
+        time.sleep(0.01)
+
+
 # --- streams
 
 

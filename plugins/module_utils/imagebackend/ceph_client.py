@@ -120,10 +120,12 @@ class _Worker:
     """The program, and the pipes to it."""
 
     def __init__(self, access: Access) -> None:
-        self._errors = tempfile.TemporaryFile()  # noqa: SIM115 (closed by stop)
         command = [_interpreter(), "-I", "-S", "-c", inspect.getsource(ceph_worker), json.dumps(asdict(access))]
+        self._errors = tempfile.TemporaryFile()  # noqa: SIM115 (closed by stop)
         # It outlives the thread that starts it, so it cannot be killed with that; it ends with its input.
-        self._process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=self._errors, env=plain_environment(), bufsize=0)  # pylint: disable=consider-using-with
+        self._process = subprocess.Popen(  # pylint: disable=ansible-bad-function,consider-using-with
+            command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=self._errors, env=plain_environment(), bufsize=0
+        )
 
     @property
     def alive(self) -> bool:

@@ -16,6 +16,7 @@ from __future__ import annotations
 
 import base64
 import contextlib
+import importlib
 import json
 import os
 import queue
@@ -49,8 +50,8 @@ class Cluster:
                 import site
 
                 site.main()
-            import rados
-            import rbd
+            # By their names alone: beside this file there is another rbd.
+            rados, rbd = importlib.import_module("rados"), importlib.import_module("rbd")
         except ImportError as exc:
             raise Failure(str(exc), 0, "library") from exc
         self._rados, self._rbd = rados, rbd

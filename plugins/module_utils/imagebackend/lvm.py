@@ -14,7 +14,7 @@ import contextlib
 import hashlib
 import os
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import replace
 from typing import IO
 
@@ -241,10 +241,9 @@ class Lvm(Image):
 
     # -- making
 
-    @contextlib.contextmanager
     def _new(
         self, record: DiskRecord, deadline: Deadline, image: CachedImage | None = None, needed: int = 0, volumes: list[Volume] | None = None
-    ) -> Iterator[str]:
+    ) -> contextlib.AbstractContextManager[str]:
         """A volume with no certain contents; it becomes the disk when the block ends without an error, else it is removed.
 
         :param volumes: all there are, where the name is known to be free.
@@ -255,8 +254,7 @@ class Lvm(Image):
             # A full pool does not fail a write, it lets it wait.
             needed = image.allocated if image is not None else needed
             base.check_room(self, needed, self._path, deadline, self._group.pool_free(volumes))
-        with self._making.new(self.name, record.size, self._tags(record), deadline) as volume:
-            yield volume
+        return self._making.new(self.name, record.size, self._tags(record), deadline)
 
     def _create_from_base(self, record: DiskRecord, image: CachedImage, deadline: Deadline) -> None:
         """One command where a disk of this image and size was made before: a thin snapshot has its origin's size."""

@@ -243,6 +243,8 @@ class Rbd(Image):
     def _clone(self, record: DiskRecord, image: CachedImage, deadline: Deadline) -> None:
         if makers.somebody_died(self.location):
             self._sweep(deadline)
+        # A full pool does not fail a write, it lets it wait; a clone writes little.
+        base.check_room(self, 1, self._path, deadline)
         with makers.maker(self.location, deadline.clock) as worker, self._unfinished(worker.new_name(), deadline) as unfinished:
             wanted: dict[str, Any] = {"base": _base_name(image.digest), "snapshot": _BASE_SNAPSHOT, "name": unfinished, "features": _FEATURES}
             try:

@@ -23,7 +23,7 @@ from ansible_collections.poolwright.virt.plugins.module_utils.process import fin
 
 OWNER_TAG = "poolwright"
 _FIELDS = "lv_name,lv_size,lv_tags,lv_attr,pool_lv,data_percent"
-_FULL = ("insufficient free space", "insufficient free extents", "insufficient suitable", "no space left", "not enough free")
+_FULL = ("insufficient free space", "insufficient free extents", "insufficient suitable", "no space left", "not enough free", "reached threshold")
 _MISSING = ("failed to find", "not found", "cannot process volume group")
 _USED = ("in use", "is used by another", "filesystem in use", "device or resource busy")
 _SAME = "matches existing size"
@@ -172,7 +172,8 @@ class VolumeGroup:
     def _call(self, tool: str, arguments: list[str], obj: str, deadline: Deadline) -> str:
         path = find_tool(tool, "lvm2")
         try:
-            return run_tool([path, *arguments], timeout=_left(deadline, obj), phase="disk", obj=obj)
+            # Killed between two steps, it could leave a device suspended that others then wait for. It is short, and ends as a whole.
+            return run_tool([path, *arguments], timeout=_left(deadline, obj), phase="disk", obj=obj, ends_itself=True)
         except ToolFailed as exc:
             raise _named(exc, self.name) from exc
 

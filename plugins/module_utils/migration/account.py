@@ -57,6 +57,8 @@ class Account:
         self.disk_bytes = progress.disk + carrier.sent
         self.transferred = max(progress.total, progress.memory + progress.disk) + carrier.sent
         self.downtime = max(0, progress.downtime) if self.mode == "live" else int(carrier.off * 1000)
+        if progress.post_copy:
+            self.actions.insert(self.actions.index("migrate") + 1, "post-copy")
         for disk in self.disks:
             disk["sha256"] = carrier.digests.get(disk["target"], "")
 

@@ -6,7 +6,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 from ansible_collections.poolwright.virt.plugins.module_utils.placement.choose import Candidate, Choice, Mode, Rules, choose, load_of
@@ -132,22 +132,18 @@ def _place(guest: GuestFacts, source: str, facts: HostFacts, hosts: Sequence[Can
         return Move(guest, source, begun.name, uris[begun.name], mode, f"{begun.name} has it already: an earlier move there was interrupted", {})
     if guest.tied:
         return Left(guest, source, "; ".join(guest.tied))
-    barred = []
+    said: list[str] = []
+    rejected: Mapping[str, str] = {}
     for mode in (Mode.LIVE, Mode.COLD):
         why_not = _barred(guest, mode, wish)
-        if why_not:
-            # That one which is off does not move live goes without saying.
-            barred += [why_not] if guest.active or mode is Mode.COLD else []
-            continue
-        choice = choose(guest, facts, mode, hosts, wish.rules)
-        if choice.target:
-            return Move(guest, source, choice.target, uris[choice.target], mode, _said(guest, choice, mode, barred), choice.rejected)
-        barred.append(f"no host can take it{_WAYS[mode] if guest.active else ''}")
-        rejected = choice.rejected
-        if mode is Mode.LIVE and not _barred(guest, Mode.COLD, wish):
-            continue
-        return Left(guest, source, "; ".join([*barred, *_also(guest, mode, wish)]), rejected)
-    return Left(guest, source, "; ".join(barred))
+        if not why_not:
+            choice = choose(guest, facts, mode, hosts, wish.rules)
+            if choice.target:
+                return Move(guest, source, choice.target, uris[choice.target], mode, _said(guest, choice, mode, said), choice.rejected)
+            why_not, rejected = f"no host can take it{_WAYS[mode] if guest.active else ''}", choice.rejected
+        # That one which is off does not move live goes without saying.
+        said += [why_not] if guest.active or mode is Mode.COLD else []
+    return Left(guest, source, "; ".join(said), rejected)
 
 
 def _barred(guest: GuestFacts, mode: Mode, wish: Wish) -> str:
@@ -165,14 +161,9 @@ def _barred(guest: GuestFacts, mode: Mode, wish: Wish) -> str:
     return "" if wish.cold or not guest.active else "cold moves are not allowed"
 
 
-def _also(guest: GuestFacts, mode: Mode, wish: Wish) -> Iterable[str]:
-    """Why the other way was not tried."""
-    return [_barred(guest, Mode.COLD, wish)] if mode is Mode.LIVE else []
-
-
-def _said(guest: GuestFacts, choice: Choice, mode: Mode, barred: Sequence[str]) -> str:
+def _said(guest: GuestFacts, choice: Choice, mode: Mode, why_not_live: Sequence[str]) -> str:
     which = "the only host that can take it" if choice.fitting == 1 else f"the least used of {choice.fitting} that can take it"
-    why_cold = f"; it is shut down for it, since {' and '.join(barred)}" if mode is Mode.COLD and guest.active else ""
+    why_cold = f"; it is shut down for it, since {' and '.join(why_not_live)}" if mode is Mode.COLD and guest.active else ""
     return f"{choice.target} is {which}, {choice.share:.0%} full with it{why_cold}"
 
 

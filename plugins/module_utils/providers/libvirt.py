@@ -41,6 +41,7 @@ from ansible_collections.poolwright.virt.plugins.module_utils.locks import FileL
 from ansible_collections.poolwright.virt.plugins.module_utils.providers.base import Provider
 from ansible_collections.poolwright.virt.plugins.module_utils.providers.libvirt_machines import create, preflight, preflight_disks, remove, storage
 from ansible_collections.poolwright.virt.plugins.module_utils.providers.libvirt_machines.addresses import Addresses
+from ansible_collections.poolwright.virt.plugins.module_utils.providers.libvirt_machines.keys import Keys
 from ansible_collections.poolwright.virt.plugins.module_utils.providers.libvirt_machines.observe import (
     Missing,
     SeenMachine,
@@ -111,6 +112,7 @@ class LibvirtProvider(Provider):
         self._virt_type = virt_type
         self._probe = probe
         self._unchecked_host = Host(uri, clock, stats)
+        self._keys = Keys(self._unchecked_host)
         self._peers = Peers(peers, clock, stats)
         self._cache = ImageCache(self.layout.images, clock)
         self._lock = threading.RLock()
@@ -188,6 +190,7 @@ class LibvirtProvider(Provider):
         template = self.pool(pool)
         spec = template.machine
         preflight.check_host(self._host, self.layout, template, self._new_platform().virt_type)
+        self._keys.check(template)
         preflight_disks.check_disks(self._cache, self.layout, template, making, deadline)
         with self._lock:
             promised = sum(wanted for other, wanted in self._promised_mb.items() if other != pool)
@@ -206,7 +209,7 @@ class LibvirtProvider(Provider):
         template = self.pool(pool)
         deadline.check("the machine's making", obj=vm, phase="create")
         site = create.Site(self.layout, self._new_platform(), self._host.capabilities().uuid, self._prepared(template))
-        plan = create.plan_machine(template, vm, mark, site, Addresses(self._host).newest_lease, deadline)
+        plan = create.plan_machine(self._keys.give(template), vm, mark, site, Addresses(self._host).newest_lease, deadline)
         guest = create.define(self._host, plan)
         with naming_storage_errors(plan.record.directory, "create"):
             create.make_files(plan, deadline)

@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import os
 import shlex
+import signal
 import subprocess
 import sys
 import tempfile
@@ -81,8 +82,13 @@ class _Guest:
         checkout = Path(__file__).resolve().parents[3]
         visible = [part for directory in sorted({checkout, root, Path(sys.prefix)}) for part in ("-r", str(directory))]
         with open(folder / "said", "wb") as said:
+            # In a session of its own, which can be ended as a whole.
             self._process = subprocess.Popen(
-                [str(checkout / "tests/lab/in-guest.sh"), "-w", str(folder), *visible, command], stdin=subprocess.DEVNULL, stdout=said, stderr=said
+                [str(checkout / "tests/lab/in-guest.sh"), "-w", str(folder), *visible, command],
+                stdin=subprocess.DEVNULL,
+                stdout=said,
+                stderr=said,
+                start_new_session=True,
             )
 
     def reports(self, item: pytest.Item) -> list[pytest.TestReport]:
@@ -96,7 +102,7 @@ class _Guest:
 
     def stop(self) -> None:
         if self._process.poll() is None:
-            self._process.terminate()
+            os.killpg(self._process.pid, signal.SIGTERM)
             self._process.wait()
         self._folder.cleanup()
 

@@ -9,12 +9,12 @@ from __future__ import annotations
 import contextlib
 import ctypes
 import hashlib
+import io
 import os
 import random
 import signal
 import sys
 import threading
-import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -81,12 +81,9 @@ class Site:
 
     def read(self, record: DiskRecord, disk: Image | None = None) -> bytes:
         """What a guest would find on the disk."""
-        path = self.folder / f"read{time.monotonic_ns()}"
-        with open(path, "xb") as stream:
-            (disk or self.disk).read_to(record, stream, self.soon)
-        found = path.read_bytes()
-        path.unlink()
-        return found
+        found = io.BytesIO()
+        (disk or self.disk).read_to(record, found, self.soon)
+        return found.getvalue()
 
     def holds(self, record: DiskRecord, expected: bytes, disk: Image | None = None) -> bool:
         """Whether the disk has these bytes, and zeros after them; compared by their hashes."""

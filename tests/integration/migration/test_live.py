@@ -131,6 +131,32 @@ def test_at_the_deadline_it_is_paused_and_arrives(pair: Pair) -> None:
     assert same_run(before, pair.alive(address))
 
 
+def test_post_copy(pair: Pair) -> None:
+    """Slow enough that it would not have arrived by then, it goes on at the target with the rest of its memory still to come."""
+    address = pair.boot("m-1", pair.local / "disks")
+    pair.give_images()
+    before = pair.alive(address)
+    moved = pair.migrate("m-1", bandwidth_mib=1, post_copy=True, post_copy_after=2.0)
+    assert "error" not in moved, moved
+    assert "post-copy" in moved["actions"]
+    assert pair.states("m-1") == ("", "running")
+    assert same_run(before, pair.alive(address))
+
+
+@pytest.mark.parametrize("transport", ["tls", "ssh"])
+def test_protected(pair: Pair, transport: str) -> None:
+    """With QEMU's own certificates its disk too; through libvirt's own connection memory only, and another disk is refused."""
+    folder = pair.local / "disks" if transport == "tls" else pair.shared / "disks"
+    address = pair.boot("m-1", folder)
+    pair.give_images()
+    before = pair.alive(address)
+    moved = pair.migrate("m-1", transport=transport)
+    assert "error" not in moved, moved
+    assert [disk["how"] for disk in moved["disks"]] == ["copied" if transport == "tls" else "shared"]
+    assert pair.states("m-1") == ("", "running")
+    assert same_run(before, pair.alive(address))
+
+
 def test_a_paused_guest_stays_paused(pair: Pair) -> None:
     pair.guest(1, name="m-1", disks=[pair.disk("m-1", pair.local / "disks")], state="paused")
     assert pair.migrate("m-1")["state"] == "paused"

@@ -9,6 +9,7 @@ from __future__ import annotations
 import base64
 import contextlib
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -19,9 +20,12 @@ from ansible_collections.poolwright.virt.plugins.module_utils.imagebackend.ceph 
 from ansible_collections.poolwright.virt.plugins.module_utils.imagebackend.keyring import key_of
 from ansible_collections.poolwright.virt.plugins.module_utils.imagebackend.options import DiskOptions
 from ansible_collections.poolwright.virt.plugins.module_utils.imagebackend.registry import disk_image
+from ansible_collections.poolwright.virt.plugins.module_utils.images.source import ImageSource
 from ansible_collections.poolwright.virt.plugins.module_utils.libvirt.ceph_disks import with_secret
 from ansible_collections.poolwright.virt.plugins.module_utils.libvirt.event_loop import run_event_loop
 from ansible_collections.poolwright.virt.plugins.module_utils.libvirt.host import Host
+from ansible_collections.poolwright.virt.plugins.module_utils.providers.libvirt_machines.keys import Keys
+from ansible_collections.poolwright.virt.plugins.module_utils.providers.types import Check, DiskSpec, MachineSpec, PoolTemplate, ReadyCheck
 from ansible_collections.poolwright.virt.plugins.module_utils.stats import Stats
 
 KEY = b"sixteen bytes of"
@@ -140,3 +144,22 @@ def test_no_key_is_shown(host: Host, options: DiskOptions) -> None:
     _found, secret = with_secret(host, options)
     assert secret is not None
     assert TEXT not in repr(secret) and str(KEY) not in repr(secret)
+
+
+def test_the_machines_of_a_pool_get_their_secrets_with_the_first_of_them(host: Host, options: DiskOptions, root: Path) -> None:
+    plain, keyed = DiskSpec(), DiskSpec(backend="rbd", location="rbd", options=options)
+    template = PoolTemplate("keyed", "keyed", MachineSpec(image=ImageSource("/i.qcow2"), disk=keyed, disks=(plain, keyed)), ReadyCheck(Check.RUNNING))
+    keys = Keys(host)
+    keys.check(template)
+    _options, secret = with_secret(host, options)
+    assert secret is not None and secret.missing
+    given = keys.give(template)
+    assert value_of(root, secret.uuid) == KEY
+    assert [disk.options.secret for disk in (given.machine.disk, *given.machine.disks)] == [secret.uuid, "", secret.uuid]
+    assert keys.give(template) is given
+    other = replace(template, machine=replace(template.machine, disk=plain, disks=()))
+    assert keys.give(other) == other
+    wrong = replace(keyed, options=replace(options, keyring="/none"))
+    with pytest.raises(InvalidSpec, match="No such file") as caught:
+        keys.check(replace(template, machine=replace(template.machine, disks=(wrong,))))
+    assert caught.value.places[0] == "disks[0]"

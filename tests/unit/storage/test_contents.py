@@ -28,7 +28,6 @@ from ansible_collections.poolwright.virt.plugins.module_utils.storage.record imp
 from ansible_collections.poolwright.virt.plugins.module_utils.storage.wish import Content, DiskWish
 
 MIB = 1024 * 1024
-SOON = Deadline.after(Clock(), 300)
 PLACE = {"backend": "flat", "location": "/d", "name": "web-1_data"}
 KINDS = {
     "ext2": (Content("ephemeral", "ext2", label="data"), 8),
@@ -40,6 +39,10 @@ KINDS = {
 }
 
 
+def soon() -> Deadline:
+    return Deadline.after(Clock(), 300)
+
+
 def wish(content: Content, size: int | None = None, name: str = "web-1_data") -> DiskWish:
     return DiskWish("flat", "/d", name, content=content, size=size)
 
@@ -47,7 +50,7 @@ def wish(content: Content, size: int | None = None, name: str = "web-1_data") ->
 def written(contents: Contents, path: Path) -> Path:
     """As a backend has it written: into an empty file, which then gets its size."""
     path.write_bytes(b"")
-    contents.writer(SOON)(str(path))
+    contents.writer(soon())(str(path))
     assert path.stat().st_size <= contents.size
     os.truncate(path, contents.size)
     return path
@@ -87,11 +90,11 @@ def check(kind: str, path: Path) -> None:
 @pytest.mark.parametrize("kind", KINDS)
 def test_a_file_system_is_sound_and_always_the_same(kind: str, tmp_path: Path) -> None:
     content, size = KINDS[kind]
-    first = written(described(wish(content, size * MIB), SOON), tmp_path / "first")
+    first = written(described(wish(content, size * MIB), soon()), tmp_path / "first")
     time.sleep(1.1)  # the tools' own clocks have seconds
-    second = written(described(wish(content, size * MIB), SOON), tmp_path / "second")
-    other = written(described(wish(content, size * MIB, "web-2_data"), SOON), tmp_path / "other")
-    assert digests.of_file(str(first), SOON) == digests.of_file(str(second), SOON) != digests.of_file(str(other), SOON)
+    second = written(described(wish(content, size * MIB), soon()), tmp_path / "second")
+    other = written(described(wish(content, size * MIB, "web-2_data"), soon()), tmp_path / "other")
+    assert digests.of_file(str(first), soon()) == digests.of_file(str(second), soon()) != digests.of_file(str(other), soon())
     check(kind, first)
     facts = said("blkid", "-p", "-o", "export", first)
     assert f"TYPE={kind}" in facts
@@ -101,7 +104,7 @@ def test_a_file_system_is_sound_and_always_the_same(kind: str, tmp_path: Path) -
 
 @pytest.mark.parametrize("kind", ["iso9660", "ext2", "ext4"])
 def test_a_tree_is_copied_in_the_same_way_whatever_order_the_host_has_it_in(kind: str, tree: Path, tmp_path: Path) -> None:
-    first = written(described(wish(Content("directory", kind, str(tree), "cidata")), SOON), tmp_path / "first")
+    first = written(described(wish(Content("directory", kind, str(tree), "cidata")), soon()), tmp_path / "first")
     # The same tree, made in another order, at another time.
     copy = tmp_path / "copy"
     for path in sorted(tree.rglob("*"), reverse=True):
@@ -117,9 +120,11 @@ def test_a_tree_is_copied_in_the_same_way_whatever_order_the_host_has_it_in(kind
     for path in (tree, *tree.rglob("*")):
         if path.is_dir() and not path.is_symlink():
             (copy / path.relative_to(tree)).chmod(path.stat().st_mode)
-    second = written(described(wish(Content("directory", kind, str(copy), "cidata")), SOON), tmp_path / "second")
+    second = written(described(wish(Content("directory", kind, str(copy), "cidata")), soon()), tmp_path / "second")
     assert hashlib.sha256(first.read_bytes()).digest() == hashlib.sha256(second.read_bytes()).digest()
-    assert trees.digest(trees.look(str(tree), SOON), owners=True, deadline=SOON) == trees.digest(trees.look(str(copy), SOON), owners=True, deadline=SOON)
+    assert trees.digest(trees.look(str(tree), soon()), owners=True, deadline=soon()) == trees.digest(
+        trees.look(str(copy), soon()), owners=True, deadline=soon()
+    )
     out = tmp_path / "out"
     if kind == "iso9660":
         said("xorriso", "-osirrox", "on", "-indev", first, "-extract", "/", out)
@@ -142,11 +147,11 @@ def test_a_tree_is_copied_in_the_same_way_whatever_order_the_host_has_it_in(kind
 def test_a_tree_that_does_not_fit_is_refused_before_anything_is_written(tree: Path) -> None:
     for kind in ("iso9660", "ext4"):
         with pytest.raises(InvalidSpec, match="too few"):
-            described(wish(Content("directory", kind, str(tree)), MIB), SOON)
+            described(wish(Content("directory", kind, str(tree)), MIB), soon())
 
 
 def test_a_tree_that_grew_meanwhile_is_told(tree: Path, tmp_path: Path) -> None:
-    contents = described(wish(Content("directory", "ext4", str(tree)), 20 * MIB), SOON)
+    contents = described(wish(Content("directory", "ext4", str(tree)), 20 * MIB), soon())
     (tree / "etc" / "deep" / "large").write_bytes(random.Random(3).randbytes(30 * MIB))
     with pytest.raises(InsufficientResources, match="does not fit"):
         written(contents, tmp_path / "disk")
@@ -159,16 +164,16 @@ def test_what_cannot_be_copied_is_named(tree: Path) -> None:
     os.mkfifo(tree / "fifo")
     (tree / "a\nb").write_text("")
     with pytest.raises(InvalidSpec) as caught:
-        described(wish(Content("directory", "iso9660", str(tree))), SOON)
+        described(wish(Content("directory", "iso9660", str(tree))), soon())
     assert ["fifo" in problem for problem in caught.value.problems] == [False, True]
     with pytest.raises(NotFound, match="there is no such directory"):
-        described(wish(Content("directory", "iso9660", "/nowhere/at/all")), SOON)
+        described(wish(Content("directory", "iso9660", "/nowhere/at/all")), soon())
 
 
 @pytest.mark.parametrize("kind", ["ext4", "xfs", "swap"])
 def test_too_small_a_size_is_refused_with_one_that_would_do(kind: str) -> None:
     with pytest.raises(InvalidSpec, match="are too few for"):
-        described(wish(KINDS[kind][0], 4096), SOON)
+        described(wish(KINDS[kind][0], 4096), soon())
 
 
 # --- digests
@@ -181,7 +186,7 @@ def test_the_digest_is_of_what_is_not_zero(tmp_path: Path) -> None:
     dense.write_bytes(data)
     subprocess.run(["cp", "--sparse=always", dense, sparse], check=True)
     longer.write_bytes(data + bytes(MIB))
-    found = {digests.of_file(str(path), SOON) for path in (dense, sparse, longer)}
+    found = {digests.of_file(str(path), soon()) for path in (dense, sparse, longer)}
     for step in (1, 7, 65536, 100_000):
         stream = digests.DigestStream()
         for begin in range(0, len(data), max(step, 1000)):
@@ -189,7 +194,7 @@ def test_the_digest_is_of_what_is_not_zero(tmp_path: Path) -> None:
         found.add(stream.digest)
     assert len(found) == 1
     dense.write_bytes(b"\0" + data)
-    assert digests.of_file(str(dense), SOON) not in found
+    assert digests.of_file(str(dense), soon()) not in found
 
 
 # --- parameters
