@@ -14,6 +14,7 @@ import random
 import socket
 import subprocess
 import time
+import uuid
 import xml.etree.ElementTree as ET
 from collections.abc import Iterator
 from dataclasses import replace
@@ -44,7 +45,8 @@ SWAP = {"size_gb": 0.01, "backend": "flat", "content": {"swap": True, "label": "
 @pytest.fixture
 def site(tmp_path: Path) -> Iterator[Site]:
     made = libvirt_site(tmp_path)
-    made.pool["networks"] = []
+    # Runs side by side share the Ceph pool, in which disks are named after their machines.
+    made.pool |= {"networks": [], "prefix": f"ci{uuid.uuid4().hex[:8]}"}
     yield made
     made.run(made.ci(0, state="absent"))
     made.lab.cleanup()
@@ -91,9 +93,13 @@ def scribble(disk: OwnDisk) -> None:
     subprocess.run(["qemu-io", "-f", form, "-c", "write -P 0x5a 4096 65536", name], check=True, capture_output=True)
 
 
-def rbd_images() -> list[str]:
+def machine(site: Site, slot: int = 1) -> str:
+    return f"{site.pool['prefix']}-{slot}"
+
+
+def rbd_images(site: Site) -> list[str]:
     listed = subprocess.run(["rbd", "--conf", CONF, "ls", "rbd", "--format", "json"], check=True, capture_output=True, text=True).stdout
-    return [name for name in json.loads(listed) if name.startswith("ci-")]
+    return [name for name in json.loads(listed) if name.startswith(site.pool["prefix"])]
 
 
 def use_up(site: Site, name: str) -> None:
@@ -107,7 +113,6 @@ def use_up(site: Site, name: str) -> None:
 
 @pytest.mark.parametrize("backend", ROOT_DISKS)
 def test_a_pool_of_two_with_further_disks_boots_answers_and_goes_without_a_trace(site: Site, backend: str) -> None:
-    before = rbd_images()
     pool = site.ci(
         2,
         disk=ROOT_DISKS[backend],
@@ -120,37 +125,37 @@ def test_a_pool_of_two_with_further_disks_boots_answers_and_goes_without_a_trace
     result = site.run(pool)
     assert result["failures"] == []
     assert foretold["diff"] == result["diff"]
-    for machine in result["pools"]["ci"]["machines"]:
-        with socket.create_connection((machine["ip"], 22), timeout=10) as connection:
-            assert connection.makefile("r").readline().strip() == f"SSH-2.0-tiny_{machine['name']}"
+    for shown in result["pools"]["ci"]["machines"]:
+        with socket.create_connection((shown["ip"], 22), timeout=10) as connection:
+            assert connection.makefile("r").readline().strip() == f"SSH-2.0-tiny_{shown['name']}"
     again = site.run(pool)
     assert (again["changed"], site.mutations(again)) == (False, {})
-    record = record_of(site, "ci-1")
+    record = record_of(site, machine(site))
     assert [disk.record.backend for disk in record.disks] == [backend, backend, "flat"]
-    site.lab.power_off("ci-1")
+    site.lab.power_off(machine(site))
     data, swap = (read(disk).head for disk in record.disks[1:])
     assert (data[1024 + 0x38 : 1024 + 0x3A], data[1024 + 0x78 : 1024 + 0x7C]) == (b"\x53\xef", b"data")
     assert swap[4086:4096] == b"SWAPSPACE2"
     assert site.run(pool | {"size": 0})["failures"] == []
-    assert (site.lab.leftovers(), rbd_images()) == ([], before)
+    assert (site.lab.leftovers(), rbd_images(site)) == ([], [])
 
 
 @pytest.mark.parametrize("backend", ROOT_DISKS)
 def test_all_disks_of_a_machine_that_is_reset_have_the_bytes_of_the_day_it_was_made(site: Site, backend: str) -> None:
     pool = site.ci(1, disk=ROOT_DISKS[backend], disks=[DATA, SWAP], power="off", ready={"check": "none"}, reset="snapshot")
     assert site.run(pool)["failures"] == []
-    clean = hashes(site, "ci-1")
-    mark = record_of(site, "ci-1").mark
+    clean = hashes(site, machine(site))
+    mark = record_of(site, machine(site)).mark
     for _round in range(2):
-        for disk in record_of(site, "ci-1").disks:
+        for disk in record_of(site, machine(site)).disks:
             scribble(disk)
-        used = hashes(site, "ci-1")
+        used = hashes(site, machine(site))
         assert not set(used) & set(clean)
-        use_up(site, "ci-1")
+        use_up(site, machine(site))
         result = site.run(pool)
-        assert (result["failures"], result["warnings"], result["pools"]["ci"]["reset"]) == ([], [], ["ci-1"])
-        assert hashes(site, "ci-1") == clean
-        assert record_of(site, "ci-1").mark.id == mark.id
+        assert (result["failures"], result["warnings"], result["pools"]["ci"]["reset"]) == ([], [], [machine(site)])
+        assert hashes(site, machine(site)) == clean
+        assert record_of(site, machine(site)).mark.id == mark.id
 
 
 @pytest.mark.parametrize("backend", ["qcow2", "ploop", "rbd"])
@@ -159,16 +164,16 @@ def test_a_snapshot_of_a_machine_that_runs_can_be_gone_back_to(site: Site, backe
     site.run(pool)
     template = site.lab.template("ci")
     provider = site.lab.provider([template])
-    provider.create_snapshot("ci", "ci-1", "while-it-ran")
-    provider.stop_vm("ci", "ci-1")
-    provider.revert_snapshot("ci", "ci-1", "while-it-ran")
-    first = hashes(site, "ci-1")
-    for disk in record_of(site, "ci-1").disks:
+    provider.create_snapshot("ci", machine(site), "while-it-ran")
+    provider.stop_vm("ci", machine(site))
+    provider.revert_snapshot("ci", machine(site), "while-it-ran")
+    first = hashes(site, machine(site))
+    for disk in record_of(site, machine(site)).disks:
         scribble(disk)
-    provider.revert_snapshot("ci", "ci-1", "while-it-ran")
-    assert hashes(site, "ci-1") == first
-    provider.start_vm("ci", "ci-1")
-    assert provider.vm_ready("ci", "ci-1")
+    provider.revert_snapshot("ci", machine(site), "while-it-ran")
+    assert hashes(site, machine(site)) == first
+    provider.start_vm("ci", machine(site))
+    assert provider.vm_ready("ci", machine(site))
     provider.close()
 
 
@@ -178,36 +183,35 @@ def test_a_machine_that_is_reset_boots_anew_and_is_not_taken_for_what_it_was(sit
     )
     made = site.run(pool)
     address = made["pools"]["ci"]["machines"][0]["ip"]
-    use_up(site, "ci-1")
-    seen = record_of(site, "ci-1").cards[0].seen
+    use_up(site, machine(site))
+    seen = record_of(site, machine(site)).cards[0].seen
     result = site.run(pool)
     assert result["failures"] == []
     assert "virDomainDefineXML" not in result["stats"]["calls"]
     assert result["pools"]["ci"]["machines"][0]["ip"] == address
-    assert record_of(site, "ci-1").cards[0].seen > seen
+    assert record_of(site, machine(site)).cards[0].seen > seen
 
 
 @pytest.mark.parametrize("lost", ["snapshot", "disk"])
 def test_a_machine_whose_snapshot_is_not_whole_is_rebuilt_with_all_its_disks(site: Site, lost: str) -> None:
     pool = site.ci(1, disk=ROOT_DISKS["rbd"], disks=[DATA, SWAP], power="off", ready={"check": "none"}, reset="snapshot")
     site.run(pool)
-    mark, data = record_of(site, "ci-1").mark, record_of(site, "ci-1").disks[1]
+    mark, data = record_of(site, machine(site)).mark, record_of(site, machine(site)).disks[1]
     deadline = Deadline.after(Clock(), 60)
     if lost == "disk":
         assert data.place().remove(deadline)
     else:
         assert data.place().snapshot_delete("poolwright-clean", deadline)
-    use_up(site, "ci-1")
+    use_up(site, machine(site))
     result = site.run(pool)
-    assert (result["failures"], result["pools"]["ci"]["replaced"], len(result["warnings"])) == ([], ["ci-1"], 1)
+    assert (result["failures"], result["pools"]["ci"]["replaced"], len(result["warnings"])) == ([], [machine(site)], 1)
     assert data.record.path in result["warnings"][0]
-    assert record_of(site, "ci-1").mark.id != mark.id
-    assert len(hashes(site, "ci-1")) == 3
+    assert record_of(site, machine(site)).mark.id != mark.id
+    assert len(hashes(site, machine(site))) == 3
 
 
 @pytest.mark.parametrize("seed", range(6))
 def test_a_run_killed_at_any_moment_is_completed_by_one_more(site: Site, seed: int) -> None:
-    before = rbd_images()
     backend = ["rbd", "ploop", "flat"][seed % 3]
     pool = site.ci(2, disk=ROOT_DISKS[backend], disks=[DATA, SWAP], reset="snapshot")
     child = site.start(pool)
@@ -217,9 +221,9 @@ def test_a_run_killed_at_any_moment_is_completed_by_one_more(site: Site, seed: i
     assert site.run(pool)["failures"] == []
     result = site.run(pool, check=True)
     assert result["actions"] == []
-    assert [len(record_of(site, name).disks) for name in ("ci-1", "ci-2")] == [3, 3]
+    assert [len(record_of(site, name).disks) for name in (machine(site, 1), machine(site, 2))] == [3, 3]
     assert site.lab.leftovers() == []
-    for name in ("ci-1", "ci-2"):
+    for name in (machine(site, 1), machine(site, 2)):
         use_up(site, name)
     child = site.start(pool)
     time.sleep(0.3 + random.Random(seed + 100).random() * 1.5)
@@ -232,19 +236,18 @@ def test_a_run_killed_at_any_moment_is_completed_by_one_more(site: Site, seed: i
     child.kill()
     killed(child)
     assert site.run(pool | {"size": 0})["failures"] == []
-    assert (site.lab.leftovers(), rbd_images()) == ([], before)
+    assert (site.lab.leftovers(), rbd_images(site)) == ([], [])
 
 
 def test_disks_elsewhere_of_machines_that_somebody_undefined_go_too(site: Site, tmp_path: Path) -> None:
-    before = rbd_images()
     elsewhere = tmp_path / "elsewhere"
     pool = site.ci(1, disk=ROOT_DISKS["rbd"], disks=[{**SWAP, "location": str(elsewhere)}])
     site.run(pool)
-    assert (len(rbd_images()), len(list(elsewhere.iterdir()))) == (len(before) + 1, 1)
-    site.lab.undefine("ci-1")
+    assert (len(rbd_images(site)), len(list(elsewhere.iterdir()))) == (1, 1)
+    site.lab.undefine(machine(site))
     result = site.run(pool)
     assert (result["failures"], result["warnings"]) == ([], [])
-    assert (len(rbd_images()), len(list(elsewhere.iterdir()))) == (len(before) + 1, 1)
+    assert (len(rbd_images(site)), len(list(elsewhere.iterdir()))) == (1, 1)
 
 
 @pytest.mark.parametrize(
