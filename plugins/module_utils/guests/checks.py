@@ -66,8 +66,8 @@ def _firmware(wish: Wish, domain: ET.Element) -> list[str]:
 def _check_networks(host: Host, wish: Wish) -> None:
     for number, card in enumerate(wish.networks or ()):
         with telling_where(f"networks[{number}]"):
-            if card.network and not host.has_network(card.network):
-                there = ", ".join(sorted(host.networks())) or "none"
+            if card.network and not host.networks.has(card.network):
+                there = ", ".join(sorted(host.networks.all())) or "none"
                 raise NotFound(f"the host has no network {card.network!r}", obj=wish.name, phase="check", hint=f"its networks are: {there}")
             device = card.bridge or card.direct
             if device and not os.path.exists(os.path.join(_NET_CLASS, device)):

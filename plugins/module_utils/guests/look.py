@@ -122,7 +122,7 @@ class AddressBook:
     def _leases_of(self, network: str) -> tuple[DhcpLease, ...]:
         if network not in self._leases:
             try:
-                self._leases[network] = self._host.leases(network)
+                self._leases[network] = self._host.networks.leases(network)
             except NotFound:
                 self._leases[network] = ()
         return self._leases[network]

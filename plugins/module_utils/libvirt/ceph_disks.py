@@ -37,7 +37,7 @@ class CephSecret:
 
     def put(self, host: Host) -> None:
         """Make it if it is not there, and give it its value, which may have changed: a private one tells nobody."""
-        host.create_secret(_USAGE, self.name, self.value, private=True, uuid=self.uuid)
+        host.secrets.create(_USAGE, self.name, self.value, private=True, uuid=self.uuid)
 
 
 def check_location(host: Host, backend: str, location: str) -> None:
@@ -56,7 +56,7 @@ def with_secret(host: Host, options: DiskOptions) -> tuple[DiskOptions, CephSecr
     :raises NotFound: the host has no such secret.
     """
     if options.secret:
-        if not host.has_secret(options.secret):
+        if not host.secrets.has(options.secret):
             hint = "define it first (virsh secret-define), or give keyring in its place, and it is made"
             raise NotFound(f"the host has no secret {options.secret}", obj=options.secret, phase="check", hint=hint)
         return options, None
@@ -65,7 +65,7 @@ def with_secret(host: Host, options: DiskOptions) -> tuple[DiskOptions, CephSecr
     user = options.user or DEFAULT_USER
     value = key_of(options.keyring, user)
     name = f"client.{user} at {cluster_id(options.conf)}"
-    found = host.find_secret(_USAGE, name)
+    found = host.secrets.find(_USAGE, name)
     # One that follows from the name: what is predicted for a guest is what it gets, and it can move to another host as it is.
     uuid = found or str(uuids.uuid5(_UUIDS, name))
     return replace(options, user=user, secret=uuid), CephSecret(user, name, uuid, found is None, value)

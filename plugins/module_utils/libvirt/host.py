@@ -13,25 +13,24 @@ from dataclasses import dataclass
 from typing import Any
 
 from ansible_collections.poolwright.virt.plugins.module_utils.clock import Clock
-from ansible_collections.poolwright.virt.plugins.module_utils.errors import IncompleteAnswer, NameTaken, NotFound, OperationFailed
+from ansible_collections.poolwright.virt.plugins.module_utils.errors import NameTaken, NotFound, OperationFailed
 from ansible_collections.poolwright.virt.plugins.module_utils.libvirt.binding import library
 from ansible_collections.poolwright.virt.plugins.module_utils.libvirt.capabilities import (
     CpuMatch,
     DomainCapabilities,
     HostCapabilities,
     Metrics,
-    NetworkState,
     NodeDevice,
     NodeMemory,
     Versions,
     parse_domain_capabilities,
     parse_host_capabilities,
     parse_node_device,
-    secret_xml,
 )
 from ansible_collections.poolwright.virt.plugins.module_utils.libvirt.faults import CpuIncompatible, DefinitionRefused, Unsupported
 from ansible_collections.poolwright.virt.plugins.module_utils.libvirt.guest import DomainState, Guest
-from ansible_collections.poolwright.virt.plugins.module_utils.libvirt.leases import DhcpLease, lease_of
+from ansible_collections.poolwright.virt.plugins.module_utils.libvirt.host_networks import Networks
+from ansible_collections.poolwright.virt.plugins.module_utils.libvirt.host_secrets import Secrets
 from ansible_collections.poolwright.virt.plugins.module_utils.libvirt.session import Session
 from ansible_collections.poolwright.virt.plugins.module_utils.libvirt.volumes import Directory, directory
 from ansible_collections.poolwright.virt.plugins.module_utils.stats import Stats
@@ -65,8 +64,8 @@ class Host:
         self._session = Session(uri, clock, stats, keepalive=keepalive)
         self._lock = threading.RLock()
         self._facts: dict[str, Any] = {}
-        self._networks: dict[str, tuple[Any, Any]] = {}
-        self._known_networks: frozenset[str] = frozenset()
+        self.secrets = Secrets(self._session)
+        self.networks = Networks(self._session)
 
     @property
     def uri(self) -> str:
@@ -263,50 +262,6 @@ class Host:
         """Define a domain as this XML has it, in place of the definition of the same name and UUID if there is one."""
         return self._session.call("virDomainDefineXML", lambda conn: Guest(self._session, conn, conn.defineXML(xml)), obj=name, phase="define")
 
-    # -- secrets
-
-    def find_secret(self, usage: str, name: str) -> str | None:
-        """The UUID of the secret of this use (``ceph``, ``volume``, ``iscsi``, ``tls``, ``vtpm``) and name, or None."""
-        kind = int(getattr(library(), f"VIR_SECRET_USAGE_TYPE_{usage.upper()}"))
-        try:
-            return self._session.call("virSecretLookupByUsage", lambda conn: str(conn.secretLookupByUsage(kind, name).UUIDString()), obj=name, phase="look up")
-        except NotFound:
-            return None
-
-    def has_secret(self, uuid: str) -> bool:
-        """Whether there is a secret of this UUID."""
-        try:
-            self._session.call("virSecretLookupByUUIDString", lambda conn: conn.secretLookupByUUIDString(uuid), obj=uuid, phase="look up")
-        except NotFound:
-            return False
-        return True
-
-    def create_secret(self, usage: str, name: str, value: bytes, *, private: bool = False, ephemeral: bool = False, uuid: str = "") -> str:
-        """Define a secret and give it its value, which is in no XML; its UUID. One that is there gets the value.
-
-        :param private: nobody can read it back through libvirt.   :param ephemeral: it is never written to disk.
-        :param uuid: what a new one gets; "" leaves it to libvirt.
-        """
-        found = self.find_secret(usage, name)
-        if found is None:
-            xml = ET.tostring(secret_xml(usage, name, private=private, ephemeral=ephemeral, uuid=uuid), encoding="unicode")
-            found = self._session.call("virSecretDefineXML", lambda conn: str(conn.secretDefineXML(xml, 0).UUIDString()), obj=name, phase="define secret")
-        made = found
-        self._session.call("virSecretSetValue", lambda conn: conn.secretLookupByUUIDString(made).setValue(value, 0), obj=name, phase="set secret")
-        return made
-
-    def secrets(self) -> frozenset[str]:
-        """The UUIDs of all secrets."""
-        return self._session.call("virConnectListAllSecrets", lambda conn: frozenset(secret.UUIDString() for secret in conn.listAllSecrets(0)), phase="check")
-
-    def delete_secret(self, uuid: str) -> bool:
-        """False where it was gone."""
-        try:
-            self._session.call("virSecretUndefine", lambda conn: conn.secretLookupByUUIDString(uuid).undefine(), obj=uuid, phase="remove secret")
-        except NotFound:
-            return False
-        return True
-
     # -- node devices, read only
 
     def node_devices(self, capability: str = "") -> list[NodeDevice]:
@@ -343,72 +298,6 @@ class Host:
             )
         except NotFound:
             return None
-
-    # -- networks
-
-    def networks(self) -> dict[str, NetworkState]:
-        """All networks by name, in two calls."""
-        lib = library()
-        found = {}
-        for active, flag in ((False, lib.VIR_CONNECT_LIST_NETWORKS_INACTIVE), (True, lib.VIR_CONNECT_LIST_NETWORKS_ACTIVE)):
-            names = self._network_names(flag)
-            found.update({name: NetworkState(name, active) for name in names})
-        return found
-
-    def has_network(self, name: str) -> bool:
-        """Whether there is a network of this name; asked again only for one that was not there before."""
-        if name not in self._known_networks:
-            self._known_networks = frozenset(self.networks())
-        return name in self._known_networks
-
-    def interfaces(self) -> frozenset[str]:
-        """The names of the host's own cards and bridges.
-
-        :raises Unsupported: the driver does not know of them.
-        """
-        return self._session.call("virConnectListAllInterfaces", lambda conn: frozenset(one.name() for one in conn.listAllInterfaces(0)), phase="check")
-
-    def leases(self, network: str) -> tuple[DhcpLease, ...]:
-        """The DHCP leases of a network, in one call; none for drivers and networks that do not keep any.
-
-        :raises NotFound: there is no such network.
-        :raises IncompleteAnswer: libvirt answered something that is no lease.
-        """
-
-        def ask(connection: Any) -> list[dict[str, Any]]:
-            answer: list[dict[str, Any]] = self._network(connection, network).DHCPLeases(None, 0)
-            return answer
-
-        try:
-            found = self._session.call("virNetworkGetDHCPLeases", ask, obj=network, phase="addresses")
-        except Unsupported:
-            return ()
-        try:
-            return tuple(lease_of(one) for one in found)
-        except (KeyError, TypeError, ValueError) as exc:
-            raise IncompleteAnswer(f"a DHCP lease cannot be read: {type(exc).__name__} {exc}", obj=network, phase="addresses") from exc
-
-    def serves_dhcp(self, network: str) -> bool:
-        """Whether libvirt itself hands out addresses there. Read once."""
-
-        def ask() -> bool:
-            text = self._session.call("virNetworkGetXMLDesc", lambda conn: self._network(conn, network).XMLDesc(0), obj=network, phase="addresses")
-            return ET.fromstring(text).find("ip/dhcp") is not None  # noqa: S314 (libvirt wrote it)
-
-        found: bool = self._once(f"dhcp {network}", ask)
-        return found
-
-    def _network(self, connection: Any, name: str) -> Any:
-        bound_to, handle = self._networks.get(name, (None, None))
-        if bound_to is connection:
-            return handle
-        self._session.count("virNetworkLookupByName")
-        handle = connection.networkLookupByName(name)
-        self._networks[name] = (connection, handle)
-        return handle
-
-    def _network_names(self, flag: int) -> list[str]:
-        return self._session.call("virConnectListAllNetworks", lambda conn: [network.name() for network in conn.listAllNetworks(flag)], phase="check")
 
     def _once(self, key: str, ask: Any) -> Any:
         """Facts that do not change while a run lasts; kept only once they are known in full."""

@@ -70,7 +70,7 @@ def host_facts(host: Host, seen: Iterable[SeenStatistics]) -> HostFacts:
         cpu=told.cpu,
         cpu_model=told.cpu_model,
         machines=told.machines,
-        networks=tuple(sorted(name for name, network in host.networks().items() if network.active)),
+        networks=tuple(sorted(name for name, network in host.networks.all().items() if network.active)),
         devices=_devices(host),
         residents=tuple(sorted((_resident(one) for one in seen), key=lambda one: one.name)),
     )
@@ -79,7 +79,7 @@ def host_facts(host: Host, seen: Iterable[SeenStatistics]) -> HostFacts:
 def _devices(host: Host) -> tuple[str, ...] | None:
     """Bridges and cards: from libvirt, or where it does not know of them from this machine's kernel."""
     try:
-        found = host.interfaces()
+        found = host.networks.interfaces()
         if not found and not remote_name(host.uri):
             found = frozenset(os.listdir(_NET_CLASS))
     except (Unsupported, OSError):

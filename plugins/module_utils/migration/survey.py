@@ -134,7 +134,7 @@ def target_seen(host: Host, source: Host, guest: GuestFacts, known: Known, extra
         arch=capabilities.arch,
         versions=host.versions(),
         memory=host.memory().available,
-        networks={name: network.active for name, network in host.networks().items()} if guest.networks else {},
+        networks={name: network.active for name, network in host.networks.all().items()} if guest.networks else {},
         bridges=_bridges(host) if guest.bridges else None,
         cpu_fits=_cpu_fits(host, source, guest),
         max_cpus=0 if able is None else able.max_vcpus,
@@ -142,7 +142,7 @@ def target_seen(host: Host, source: Host, guest: GuestFacts, known: Known, extra
         uuid_taken="" if same_uuid is None else same_uuid.name,
         there=there,
         directories=directories,
-        secrets=host.secrets() if guest.secrets else frozenset(),
+        secrets=host.secrets.all() if guest.secrets else frozenset(),
     )
 
 
@@ -161,7 +161,7 @@ def _cpu_fits(host: Host, source: Host, guest: GuestFacts) -> bool | None:
 def _bridges(host: Host) -> frozenset[str] | None:
     """Cards and bridges by their names in the kernel; None where the host does not tell."""
     try:
-        return host.interfaces() or None
+        return host.networks.interfaces() or None
     except (Unsupported, OperationFailed):
         return None
 

@@ -124,7 +124,7 @@ def test_a_guest_gets_at_its_disk_with_libvirts_secret(
 ) -> None:
     """QEMU opens the disk when the guest starts, whose processors do not run yet."""
     name = f"poolwright-keys-{os.getpid()}"
-    secret = host.create_secret("ceph", name, base64.b64decode(guarded.key), private=True, ephemeral=True)
+    secret = host.secrets.create("ceph", name, base64.b64decode(guarded.key), private=True, ephemeral=True)
     disk = disk_image("rbd", "rbd", "web-3_root", replace(guarded.options, secret=secret))
     record = disk.create_from_image(supplies.image, None, soon)
     info = disk.libvirt_info()
@@ -137,7 +137,7 @@ def test_a_guest_gets_at_its_disk_with_libvirts_secret(
         shows_no_key(guarded, domain.XMLDesc(libvirt.VIR_DOMAIN_XML_SECURE))
         domain.destroy()
     finally:
-        host.delete_secret(secret)
+        host.secrets.delete(secret)
         disk.remove(soon)
         disk.remove_base(supplies.image.digest, soon)
 

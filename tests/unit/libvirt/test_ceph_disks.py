@@ -65,7 +65,7 @@ def test_a_key_gets_a_secret_that_is_private_and_found_again(host: Host, options
     found, secret = with_secret(host, options)
     assert secret is not None and secret.missing
     assert (found.secret, found.user, secret.name) == (secret.uuid, "guests", f"client.guests at {cluster_id(options.conf)}")
-    assert not host.has_secret(secret.uuid)
+    assert not host.secrets.has(secret.uuid)
     secret.put(host)
     assert value_of(root, secret.uuid) == KEY
     (definition,) = root.rglob(f"{secret.uuid}.xml")
@@ -112,7 +112,7 @@ def test_a_secret_that_somebody_else_looks_after_is_used_as_it_is(host: Host, op
     named = DiskOptions(conf=options.conf, user="guests", secret=ELSEWHERE)
     with pytest.raises(NotFound, match="has no secret"):
         with_secret(host, named)
-    host.create_secret("ceph", "theirs", b"x", uuid=ELSEWHERE)
+    host.secrets.create("ceph", "theirs", b"x", uuid=ELSEWHERE)
     assert with_secret(host, named) == (named, None)
 
 

@@ -150,13 +150,13 @@ def test_a_taken_name_is_told_from_other_refusals(host: Host) -> None:
 def test_what_the_test_driver_tells(host: Host) -> None:
     assert [seen.guest.name for seen in host.domains()] == ["test"]
     assert host.transient_uuids() == frozenset()
-    assert host.networks()["default"].active
-    assert host.leases("default") == ()
+    assert host.networks.all()["default"].active
+    assert host.networks.leases("default") == ()
     assert host.memory().available > 0
     assert host.capabilities().arch == "i686"
     assert host.versions().libvirt > 1_000_000
     with pytest.raises(NotFound):
-        host.leases("no-such-network")
+        host.networks.leases("no-such-network")
     assert host.guest("nobody") is None
 
 

@@ -50,7 +50,7 @@ class Addresses:
     def _leases_of(self, network: str) -> tuple[DhcpLease, ...]:
         if network not in self._leases:
             try:
-                self._leases[network] = self._host.leases(network)
+                self._leases[network] = self._host.networks.leases(network)
             except NotFound:
                 # Removed behind our back: a machine's card on it has no address then.
                 self._leases[network] = ()
@@ -58,7 +58,7 @@ class Addresses:
 
     def _serves_dhcp(self, network: str) -> bool:
         try:
-            return self._host.serves_dhcp(network)
+            return self._host.networks.serves_dhcp(network)
         except NotFound:
             return False
 

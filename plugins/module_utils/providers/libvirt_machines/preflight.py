@@ -56,7 +56,7 @@ def check_host(host: Host, layout: Layout, template: PoolTemplate, virt_type: st
 def check_networks(host: Host, networks: Iterable[NetworkSpec], pool: str) -> None:
     """Each network is there and active, each bridge is there. No call where there is no network."""
     wanted = sorted({card.network for card in networks if card.network})
-    known = host.networks() if wanted else {}
+    known = host.networks.all() if wanted else {}
     for name in wanted:
         if name not in known:
             there = ", ".join(sorted(known)) or "none"

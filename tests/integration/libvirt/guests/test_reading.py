@@ -81,13 +81,13 @@ def test_events_come_in_the_order_in_which_they_happen(lab: Lab) -> None:
 
 
 def test_a_secret_is_found_again_and_goes(host: Host) -> None:
-    assert host.find_secret("ceph", "client.pw") is None
-    uuid = host.create_secret("ceph", "client.pw", b"key", private=True)
-    assert host.create_secret("ceph", "client.pw", b"other") == uuid == host.find_secret("ceph", "client.pw")
-    assert (host.delete_secret(uuid), host.delete_secret(uuid), host.find_secret("ceph", "client.pw")) == (True, False, None)
-    volume = host.create_secret("volume", "/luks", b"x", ephemeral=True)
-    assert host.find_secret("volume", "/luks") == volume
-    host.delete_secret(volume)
+    assert host.secrets.find("ceph", "client.pw") is None
+    uuid = host.secrets.create("ceph", "client.pw", b"key", private=True)
+    assert host.secrets.create("ceph", "client.pw", b"other") == uuid == host.secrets.find("ceph", "client.pw")
+    assert (host.secrets.delete(uuid), host.secrets.delete(uuid), host.secrets.find("ceph", "client.pw")) == (True, False, None)
+    volume = host.secrets.create("volume", "/luks", b"x", ephemeral=True)
+    assert host.secrets.find("volume", "/luks") == volume
+    host.secrets.delete(volume)
 
 
 def test_versions_and_capabilities_are_read_once_and_a_lost_connection_is_opened_again(lab: Lab) -> None:
