@@ -25,7 +25,8 @@ from ansible_collections.poolwright.virt.plugins.module_utils.guests.record impo
 from ansible_collections.poolwright.virt.plugins.module_utils.guests.wish import SnapshotState, State, Wish
 from ansible_collections.poolwright.virt.plugins.module_utils.libvirt.guest import Guest
 from ansible_collections.poolwright.virt.plugins.module_utils.libvirt.host import Host
-from ansible_collections.poolwright.virt.plugins.module_utils.libvirt.snapshots import GuestSnapshots, SnapshotDisk
+from ansible_collections.poolwright.virt.plugins.module_utils.libvirt.snapshots import GuestSnapshots
+from ansible_collections.poolwright.virt.plugins.module_utils.storage.record import OwnDisk
 
 # Beside the deeds' own words: it may still be switched off for it; its disks are whole, and it may still have to start.
 _ABOUT_TO, _REVERTED = "about to revert to", "reverted to"
@@ -194,7 +195,7 @@ def _do(host: Host, guest: Guest, snapshots: GuestSnapshots, step: SnapshotStep,
         raise
 
 
-def _tidy(guest: Guest, disks: Sequence[SnapshotDisk], name: str, deadline: Deadline) -> None:
+def _tidy(guest: Guest, disks: Sequence[OwnDisk], name: str, deadline: Deadline) -> None:
     """What is left of a snapshot that was never whole goes."""
     if disks and name not in GuestSnapshots(guest, disks).list(deadline):
         GuestSnapshots(guest, disks).delete(name, deadline)
@@ -206,7 +207,7 @@ def _note(host: Host, guest: Guest, task: Task | None) -> None:
     host.define_text(tree.text_of(definition), guest.name)
 
 
-def writable_disks(domain: ET.Element, guest: str, *, all_of_them: bool = True) -> list[SnapshotDisk]:
+def writable_disks(domain: ET.Element, guest: str, *, all_of_them: bool = True) -> list[OwnDisk]:
     """The disks of the guest's own that it writes to, in the order in which they became its own.
 
     :param all_of_them: refuse a guest that writes to others as well.
@@ -219,4 +220,4 @@ def writable_disks(domain: ET.Element, guest: str, *, all_of_them: bool = True) 
     if others and all_of_them:
         what = "which was not made for it on a backend, so no snapshot would have it; take it off, or make it readonly"
         raise InvalidSpec([f"snapshot: {guest} also writes to {', '.join(others)}, {what}"])
-    return [SnapshotDisk(one.place(), one.record) for place, one in own.items() if place in sources]
+    return [disk for place, disk in own.items() if place in sources]

@@ -20,8 +20,9 @@ from ansible_collections.poolwright.virt.plugins.module_utils.imagebackend.regis
 from ansible_collections.poolwright.virt.plugins.module_utils.libvirt.faults import InvalidState
 from ansible_collections.poolwright.virt.plugins.module_utils.libvirt.guest import DomainState, Guest
 from ansible_collections.poolwright.virt.plugins.module_utils.libvirt.host import Host
-from ansible_collections.poolwright.virt.plugins.module_utils.libvirt.snapshots import GuestSnapshots, SnapshotDisk
+from ansible_collections.poolwright.virt.plugins.module_utils.libvirt.snapshots import GuestSnapshots
 from ansible_collections.poolwright.virt.plugins.module_utils.stats import Stats
+from ansible_collections.poolwright.virt.plugins.module_utils.storage.record import OwnDisk
 
 MIB = 1024 * 1024
 
@@ -32,7 +33,7 @@ class Machine:
     def __init__(self, guest: Guest, folder: Path) -> None:
         self.guest = guest
         self.folder = folder
-        self.disks: list[SnapshotDisk] = []
+        self.disks: list[OwnDisk] = []
         for name in ("root", "data", "more"):
             self.add(name)
 
@@ -46,7 +47,7 @@ class Machine:
 
     def add(self, name: str) -> None:
         place = disk_image("flat", str(self.folder), name)
-        self.disks.append(SnapshotDisk(place, place.create_from_func(lambda _path: None, MIB, self.soon)))
+        self.disks.append(OwnDisk(place.location, place.name, place.create_from_func(lambda _path: None, MIB, self.soon)))
 
     def write(self, text: bytes) -> None:
         for disk in self.disks:
@@ -115,7 +116,7 @@ def test_a_snapshot_that_fails_leaves_nothing_and_the_guest_goes_on(machine: Mac
     plain, before = Flat.snapshot_create, machine.files()
 
     def full(place: Flat, record: DiskRecord, name: str, deadline: Deadline) -> None:
-        if place.name == machine.disks[failing].place.name:
+        if place.name == machine.disks[failing].name:
             raise OSError(28, "No space left on device")
         plain(place, record, name, deadline)
 
@@ -129,7 +130,7 @@ def test_a_snapshot_that_fails_leaves_nothing_and_the_guest_goes_on(machine: Mac
 def test_what_a_killed_run_left_is_no_snapshot_and_is_taken_anew(machine: Machine, reached: int) -> None:
     machine.write(b"old")
     for disk in machine.disks[-reached:]:
-        disk.place.snapshot_create(disk.record, "s", machine.soon)
+        disk.place().snapshot_create(disk.record, "s", machine.soon)
     machine.write(b"new")
     assert machine.snapshots.list(machine.soon) == []
     with pytest.raises(NotFound, match="there is no snapshot s"):
@@ -144,7 +145,7 @@ def test_what_a_killed_run_left_is_no_snapshot_and_is_taken_anew(machine: Machin
 def test_a_deletion_that_was_killed_is_finished(machine: Machine) -> None:
     before = machine.files()
     machine.snapshots.create("s", machine.soon)
-    machine.disks[0].place.snapshot_delete("s", machine.soon)
+    machine.disks[0].place().snapshot_delete("s", machine.soon)
     assert machine.snapshots.list(machine.soon) == []
     assert machine.snapshots.delete("s", machine.soon) is True
     assert machine.files() == before

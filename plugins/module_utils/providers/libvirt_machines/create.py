@@ -31,13 +31,13 @@ from ansible_collections.poolwright.virt.plugins.module_utils.libvirt.guest impo
 from ansible_collections.poolwright.virt.plugins.module_utils.libvirt.host import Host
 from ansible_collections.poolwright.virt.plugins.module_utils.libvirt.layout import Layout, tail_of
 from ansible_collections.poolwright.virt.plugins.module_utils.libvirt.leases import mac_address
-from ansible_collections.poolwright.virt.plugins.module_utils.providers.libvirt_machines import snapshots
 from ansible_collections.poolwright.virt.plugins.module_utils.providers.libvirt_machines.leftover import write_record
 from ansible_collections.poolwright.virt.plugins.module_utils.providers.libvirt_machines.record import NAMESPACE, Card, MachineRecord, to_element
 from ansible_collections.poolwright.virt.plugins.module_utils.providers.marks import Mark
 from ansible_collections.poolwright.virt.plugins.module_utils.providers.types import DiskSpec, MachineSpec, PoolTemplate
 from ansible_collections.poolwright.virt.plugins.module_utils.storage.contents import Contents, creatable, origin_of
 from ansible_collections.poolwright.virt.plugins.module_utils.storage.record import OwnDisk
+from ansible_collections.poolwright.virt.plugins.module_utils.storage.snapshots import Snapshots
 from ansible_collections.poolwright.virt.plugins.module_utils.storage.wish import DiskWish
 
 Source = Union[CachedImage, Contents]
@@ -178,7 +178,7 @@ def make_files(plan: MachinePlan, deadline: Deadline) -> None:
     if record.seed:
         write_iso(record.seed, plan.seed, NOCLOUD_LABEL, deadline)
     if record.mark.snapshot:
-        snapshots.take(record.disks, record.mark.snapshot, vm, deadline)
+        Snapshots(vm, record.disks).create(record.mark.snapshot, deadline)
     deadline.check("the machine's start", obj=vm, phase="start")
 
 

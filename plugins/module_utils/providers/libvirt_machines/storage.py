@@ -20,7 +20,7 @@ from ansible_collections.poolwright.virt.plugins.module_utils.imagebackend.optio
 from ansible_collections.poolwright.virt.plugins.module_utils.libvirt.domain_xml import build_disk, in_namespace
 from ansible_collections.poolwright.virt.plugins.module_utils.libvirt.guest import Guest
 from ansible_collections.poolwright.virt.plugins.module_utils.libvirt.host import Host
-from ansible_collections.poolwright.virt.plugins.module_utils.providers.libvirt_machines import snapshots
+from ansible_collections.poolwright.virt.plugins.module_utils.libvirt.snapshots import GuestSnapshots
 from ansible_collections.poolwright.virt.plugins.module_utils.providers.libvirt_machines.create import FURTHER, ROOT, disk_device, serial_of, target_of
 from ansible_collections.poolwright.virt.plugins.module_utils.providers.libvirt_machines.leftover import write_record
 from ansible_collections.poolwright.virt.plugins.module_utils.providers.libvirt_machines.record import (
@@ -34,6 +34,7 @@ from ansible_collections.poolwright.virt.plugins.module_utils.providers.libvirt_
     without_disks,
 )
 from ansible_collections.poolwright.virt.plugins.module_utils.storage.record import Origin, OwnDisk
+from ansible_collections.poolwright.virt.plugins.module_utils.storage.snapshots import Snapshots
 from ansible_collections.poolwright.virt.plugins.module_utils.storage.wish import DiskWish, renewed
 
 _MACHINE = f"metadata/{{{NAMESPACE}}}machine"
@@ -41,11 +42,8 @@ _MACHINE = f"metadata/{{{NAMESPACE}}}machine"
 
 def take_snapshot(guest: Guest, record: MachineRecord, snapshot: str, deadline: Deadline) -> None:
     """:raises NameTaken: the machine has one of this name."""
-    disks = _whole(record)
-    if snapshots.has(disks, snapshot, deadline):
+    if not GuestSnapshots(guest, _whole(record)).create(snapshot, deadline):
         raise NameTaken(f"it has a snapshot {snapshot!r} already", obj=guest.name, phase="snapshot", hint="give another name")
-    with snapshots.standing_still(guest):
-        snapshots.take(disks, snapshot, guest.name, deadline)
 
 
 def go_back(
@@ -58,13 +56,14 @@ def go_back(
     """
     first = record.first_disks
     added = [disk for disk in _whole(record) if disk not in first]
-    disks, later = snapshots.covered(first, added, snapshot, guest.name, deadline)
-    later += [disk for disk in record.disks if disk.name == record.adding]
+    Snapshots(guest.name, first).check(snapshot, deadline)
+    older = [disk for disk in added if Snapshots(guest.name, [disk]).has_part(snapshot, deadline)]
+    later = [disk for disk in [*added, *record.disks] if (disk in added and disk not in older) or disk.name == record.adding]
     if not guest.is_persistent():
         # Undefined by somebody while it ran: it would vanish as it stops.
         guest = host.define_text(guest.xml(), guest.name)
     ran = guest.destroy()
-    snapshots.bring_back(disks, snapshot, deadline)
+    Snapshots(guest.name, [*first, *older]).revert(snapshot, deadline)
     for disk in later:
         disk.place().remove(deadline)
     # The leases of its former life are no proof of the new one.
