@@ -60,10 +60,10 @@ class Usage:
 
 _COLUMNS = [column.name for column in fields(Row)]
 # The columns are named by the class above, never by anybody else: nothing can be slipped into the statements.
-_SELECT = f"SELECT {', '.join(_COLUMNS)}, EXISTS (SELECT 1 FROM disks WHERE machine = machines.name AND disks.name = '{ROOT_DISK}') FROM machines"  # noqa: S608
+_SELECT = f"SELECT {', '.join(_COLUMNS)}, EXISTS (SELECT 1 FROM disks WHERE machine = machines.name AND disks.name = '{ROOT_DISK}') FROM machines"  # noqa: S608 (names of columns)
 _USAGE = "SELECT host, count(*), sum(memory_mb) FROM machines GROUP BY host"
-_INSERT = f"INSERT INTO machines ({', '.join(_COLUMNS)}) VALUES ({', '.join('?' * len(_COLUMNS))})"  # noqa: S608
-_UPDATE = f"UPDATE machines SET {', '.join(f'{name} = ?' for name in _COLUMNS)} WHERE name = ?"  # noqa: S608
+_INSERT = f"INSERT INTO machines ({', '.join(_COLUMNS)}) VALUES ({', '.join('?' * len(_COLUMNS))})"  # noqa: S608 (names of columns)
+_UPDATE = f"UPDATE machines SET {', '.join(f'{name} = ?' for name in _COLUMNS)} WHERE name = ?"  # noqa: S608 (names of columns)
 
 
 class Store:

@@ -124,8 +124,7 @@ def _opener(validate_certs: bool) -> urllib.request.OpenerDirector:
 def _request(url: str, known: Validators | None, start: int, version: Validators | None) -> urllib.request.Request:
     parts = urlsplit(url)
     user, at, host = parts.netloc.rpartition("@")
-    # Sources are checked to be http(s), and the opener knows nothing else.
-    request = urllib.request.Request(  # noqa: S310
+    request = urllib.request.Request(  # noqa: S310 (sources are checked to be http(s), and the opener knows nothing else)
         urlunsplit((parts.scheme, host, parts.path or "/", parts.query, ""))
     )
     request.add_header("Accept-Encoding", "identity")

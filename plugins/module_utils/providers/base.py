@@ -132,7 +132,7 @@ class Provider(ABC):
         :raises NotOurs: it carries no mark of this pool.
         """
 
-    def tidy(self, pool: str) -> None:  # noqa: B027
+    def tidy(self, pool: str) -> None:  # noqa: B027 (most providers have nothing to do)
         """Remove what machines of the pool that others removed have left behind, and no machine has any more.
 
         The pool is held. What cannot be removed is in ``warnings``. Nothing to do where a machine is all there is.

@@ -29,7 +29,7 @@ class LocalFailure(Exception):
 def opened(source: Source) -> Iterator[IO[bytes]]:
     if isinstance(source, (str, os.PathLike)):
         try:
-            stream = open(source, "rb", buffering=0)  # noqa: SIM115
+            stream = open(source, "rb", buffering=0)  # noqa: SIM115 (closed below; only its opening is caught here)
         except OSError as exc:
             raise TransferFailed(
                 f"it cannot be read: {exc.strerror}", obj=os.fspath(source), phase=PHASE, hint="the file is looked for where the module runs"

@@ -134,7 +134,7 @@ class Transfer:
 
             try:
                 return self._patiently(attempt, path, deadline, again=seekable)
-            except BaseException:
+            except BaseException:  # whatever it is, goes on after half a file is gone
                 # The error that led here says more than one from tidying up. What was turned down unread has left all as it was.
                 if begun.is_set():
                     with contextlib.suppress(VirtError):

@@ -6,12 +6,15 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from ansible_collections.poolwright.virt.plugins.module_utils.clock import Clock, Deadline
 from ansible_collections.poolwright.virt.plugins.module_utils.errors import Busy, ImageRefused, InsufficientResources, InvalidSpec, NotFound, NotOurs, VirtError
+from ansible_collections.poolwright.virt.plugins.module_utils.images.iso import write_iso
 from ansible_collections.poolwright.virt.plugins.module_utils.vsphere.inventory import Ambiguous
 from ansible_collections.poolwright.virt.tests.integration.vsphere.spawning import Spawning, raw_image
 
@@ -240,6 +243,30 @@ def test_a_machine_that_is_switched_on_while_it_is_removed_goes_all_the_same(spa
     spawning.run(name="late-1", state="absent")
     assert spawning.calls["Destroy_Task"] == 2
     assert "late-1" not in spawning.listing()
+
+
+def test_a_machine_to_be_installed_has_the_image_in_its_drive(spawning: Spawning, tmp_path: Path) -> None:
+    """From the controller by way of the cache; from the machine's own datastore where it lies."""
+    iso = str(tmp_path / "install.iso")
+    write_iso(iso, {"README": b"install me"}, "install", Deadline.after(Clock(), 60.0))
+    spawning.vcenter.govc("datastore.upload", "-ds", "LocalDS_0", iso, "iso/install.iso")
+    there = "[LocalDS_0] iso/install.iso"
+    cached = r"\[LocalDS_[01]\] poolwright-cache/images/.*\.iso"
+    cases: list[tuple[str, dict[str, Any], str]] = [
+        ("LocalDS_0", {"source": iso}, cached),
+        ("LocalDS_0", {"source": there}, re.escape(there)),
+        ("LocalDS_1", {"source": there}, cached),
+    ]
+    for number, (datastore, image, expected) in enumerate(cases):
+        image = {**image, "format": "iso"}
+        wish: dict[str, Any] = {"name": f"install-{number}", "image": image, "datastore": datastore, "disk": {"size_gb": 1}, "state": "poweredoff"}
+        assert spawning.run(**wish)["changed"]
+        assert spawning.calls["CopyDatastoreFile_Task"] == (1 if image["source"] == there and datastore == "LocalDS_1" else 0)
+        devices_found = spawning.vcenter.govc("device.info", "-json", "-vm", wish["name"], "cdrom-*")
+        assert re.search(f'"fileName": *"{expected}"', devices_found)
+        assert not spawning.run(**wish)["changed"]
+        spawning.run(name=wish["name"], state="absent")
+        assert "install.iso" in spawning.vcenter.govc("datastore.ls", "-ds", "LocalDS_0", "iso")
 
 
 def test_a_machine_that_another_run_makes_is_left_to_it(spawning: Spawning) -> None:

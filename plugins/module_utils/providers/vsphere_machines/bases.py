@@ -28,9 +28,10 @@ from ansible_collections.poolwright.virt.plugins.module_utils.vsphere.disks impo
 from ansible_collections.poolwright.virt.plugins.module_utils.vsphere.faults import ObjectGone
 from ansible_collections.poolwright.virt.plugins.module_utils.vsphere.hardware import config_spec
 from ansible_collections.poolwright.virt.plugins.module_utils.vsphere.images import claim, layout, upkeep
-from ansible_collections.poolwright.virt.plugins.module_utils.vsphere.images.cache import POLL_SECONDS, DatastoreImageCache
+from ansible_collections.poolwright.virt.plugins.module_utils.vsphere.images.cache import DatastoreImageCache
 from ansible_collections.poolwright.virt.plugins.module_utils.vsphere.images.image import VMwareImage, bytes_of, check_fits
 from ansible_collections.poolwright.virt.plugins.module_utils.vsphere.images.listed import Listed
+from ansible_collections.poolwright.virt.plugins.module_utils.vsphere.images.settings import POLL_SECONDS
 from ansible_collections.poolwright.virt.plugins.module_utils.vsphere.images.use import full_copy
 from ansible_collections.poolwright.virt.plugins.module_utils.vsphere.inventory import Entry, Inventory
 from ansible_collections.poolwright.virt.plugins.module_utils.vsphere.spawn.mark import ROOT_NAME

@@ -99,13 +99,13 @@ def import_disk(
                 _send(site, lease, url, thumbprint, data, name, deadline, stats, cancel)
                 machine = info.entity
             # Only now is the lease complete, and the machine there to stay.
-            return machine  # noqa: RET504
+            return machine  # noqa: RET504 (leaving the block above completes the lease)
         except (MaybeApplied, TransferFailed) as exc:
             # What there may be of the machine has no use without its lease.
             destroy_machine(site, place.folder, name, deadline)
             if attempt == _ATTEMPTS or deadline.passed or not exc.transient:
                 raise
-        except BaseException:
+        except BaseException:  # whatever it is, goes on after the machine is gone
             with contextlib.suppress(VirtError):
                 destroy_machine(site, place.folder, name, Deadline.after(site.clock, _ABORT_SECONDS))
             raise
@@ -142,7 +142,7 @@ def _lease(site: Site, place: Place, spec: Any, deadline: Deadline) -> Iterator[
     try:
         yield lease
         _finish(site, lease, name, deadline)
-    except BaseException:
+    except BaseException:  # whatever it is, goes on after the lease was given up
         with contextlib.suppress(VirtError):
             late = Deadline.after(site.clock, _ABORT_SECONDS)
             site.vim.call(lease, "HttpNfcLeaseAbort", idempotent=True, about=name, phase=PHASE, deadline=late)

@@ -41,7 +41,7 @@ def full_copy(site: Site, disk: CachedDisk, target: DatastorePath, deadline: Dea
             disks.extend_disk(site, target, capacity // KIB, deadline)
     except FileExists:
         raise
-    except BaseException:
+    except BaseException:  # whatever it is, goes on after half a disk is gone
         with contextlib.suppress(VirtError):
             disks.delete_disk(site, target, Deadline.after(site.clock, _TIDY_SECONDS))
         raise
@@ -49,15 +49,12 @@ def full_copy(site: Site, disk: CachedDisk, target: DatastorePath, deadline: Dea
 
 
 def direct(site: Site, transfer: Transfer, image: VMwareImage, deadline: Deadline) -> CachedDisk:
-    """What a datastore has already, as it is: an ISO image, or a disk of vSphere's own. Nothing is copied, and nothing keeps it from being removed.
+    """An ISO image that a datastore has already, where it lies. Nothing is copied, and nothing keeps it from being removed.
 
-    :raises ImageRefused: a machine cannot use it as it is.   :raises NotFound: there is no such file.
+    :raises ImageRefused: it is a disk: that would go with the machine.   :raises NotFound: there is no such file.
     """
-    found = Sources(site, transfer).native(image, deadline)
+    found = Sources(site, transfer).native(image, deadline) if image.is_iso else None
     if found is None:
-        where = str(image.on_datastore or image)
-        said = "no machine can use it as it is"
-        raise ImageRefused(said, obj=where, phase="use", hint="leave it to the cache: it is brought there and converted")
-    kind = "iso" if image.is_iso else "disk"
-    adapter = "" if image.is_iso else image.adapter_type or found.adapter_type or "lsiLogic"
-    return CachedDisk(found.path, found.virtual_size, adapter, "" if image.is_iso else "preallocated", "", kind)
+        said = "no machine can use it where it lies"
+        raise ImageRefused(said, obj=str(image.on_datastore or image), phase="use", hint="leave it to the cache: it is brought there and converted")
+    return CachedDisk(found.path, found.virtual_size, "", "", "", "iso")

@@ -193,7 +193,7 @@ def _copy(work: Work, origin: Spot, spot: Spot) -> None:
             move_disk(work.site, part, spot.path, work.deadline, force=force)
         else:
             move_file(work.site, part, spot.path, work.deadline, force=force)
-    except BaseException:
+    except BaseException:  # whatever it is, goes on after half a copy is gone
         _tidy(work, part, disk=origin.disk)
         raise
 

@@ -129,7 +129,7 @@ def _upload(work: Work, spot: Spot, local: LocalFile) -> Facts:
             if found is None or found.size != sent.size or not _same(work, path, sent.sha256):
                 raise
             delete_file(work.site, part, work.deadline)
-    except BaseException:
+    except BaseException:  # whatever it is, goes on after half a file is gone
         with contextlib.suppress(VirtError):
             delete_file(work.site, part, Deadline.after(work.site.clock, _TIDY_SECONDS))
         raise

@@ -17,10 +17,10 @@ from ansible_collections.poolwright.virt.plugins.module_utils.errors import Busy
 from ansible_collections.poolwright.virt.plugins.module_utils.stats import Stats
 from ansible_collections.poolwright.virt.plugins.module_utils.vsphere import devices
 from ansible_collections.poolwright.virt.plugins.module_utils.vsphere.datastores import allowed_datastore_types
-from ansible_collections.poolwright.virt.plugins.module_utils.vsphere.files import Site
 from ansible_collections.poolwright.virt.plugins.module_utils.vsphere.hardware import Card
 from ansible_collections.poolwright.virt.plugins.module_utils.vsphere.images.cache import DatastoreImageCache
 from ansible_collections.poolwright.virt.plugins.module_utils.vsphere.images.image import VMwareImage, check_fits
+from ansible_collections.poolwright.virt.plugins.module_utils.vsphere.images.use import direct
 from ansible_collections.poolwright.virt.plugins.module_utils.vsphere.inventory import Entry, Inventory
 from ansible_collections.poolwright.virt.plugins.module_utils.vsphere.policies import Fit, Policy
 from ansible_collections.poolwright.virt.plugins.module_utils.vsphere.spawn import change, compare, make, observe, origin
@@ -197,7 +197,7 @@ class _Run:
             if old is None and not self._work.undo:
                 raise
             return self._failed(exc, actions, before)
-        except BaseException:
+        except BaseException:  # whatever it is, goes on after what was made is gone
             self._work.undo_all()
             raise
         return Outcome(actions, self._view(made), before, self._described(), kept=tuple(self._kept))
@@ -291,6 +291,10 @@ class _Run:
 
     def _base(self, image: VMwareImage, place: Place) -> make.Base:
         with self._stats.phase("image"):
+            there = image.on_datastore
+            if image.is_iso and there is not None and there.datastore == place.datastore.name:
+                # A drive takes it where it lies. What is elsewhere may be out of the machine's host's reach, and comes by way of the cache.
+                return make.Base(str(direct(self._work.site, self._transfer(), image, self._work.deadline).path), 0, iso=True)
             linked = self._wanted.clone != FULL
             size_gb = self._wanted.root_gb if linked and not image.is_iso else None
             disk = self._cache().ensure(image, place.datastore, self._work.deadline, size_gb=size_gb)
@@ -300,8 +304,10 @@ class _Run:
         return make.Base(str(disk.path), disk.capacity_bytes, _ADAPTERS.get(disk.adapter_type, make.DEFAULT_ADAPTER))
 
     def _cache(self) -> DatastoreImageCache:
-        transfer = Transfer(Site(self._vim, self._inventory), stats=self._stats, cancel=self._work.cancel)
-        return DatastoreImageCache(self._vim, self._inventory, transfer, self._vim.clock, self._stats, cancel=self._work.cancel)
+        return DatastoreImageCache(self._vim, self._inventory, self._transfer(), self._vim.clock, self._stats, cancel=self._work.cancel)
+
+    def _transfer(self) -> Transfer:
+        return Transfer(self._work.site, stats=self._stats, cancel=self._work.cancel)
 
     def _failed(self, exc: VirtError, actions: tuple[Action, ...], before: str) -> Outcome:
         if self._options.keep_failed:

@@ -15,7 +15,8 @@ import pytest
 from ansible_collections.poolwright.virt.plugins.module_utils.clock import Clock
 from ansible_collections.poolwright.virt.plugins.module_utils.stats import Stats
 from ansible_collections.poolwright.virt.plugins.module_utils.vsphere.files import Site
-from ansible_collections.poolwright.virt.plugins.module_utils.vsphere.images.cache import DatastoreImageCache, Settings
+from ansible_collections.poolwright.virt.plugins.module_utils.vsphere.images.cache import DatastoreImageCache
+from ansible_collections.poolwright.virt.plugins.module_utils.vsphere.images.settings import Settings
 from ansible_collections.poolwright.virt.plugins.module_utils.vsphere.inventory import Inventory
 from ansible_collections.poolwright.virt.plugins.module_utils.vsphere.transfer import Transfer
 from ansible_collections.poolwright.virt.plugins.module_utils.vsphere.vim import VIM

@@ -193,8 +193,8 @@ def test_direct_use_copies_nothing(shelf: Shelf, images: dict[str, Path], site: 
     disk = shelf.ensure(VMwareImage(str(images["raw"]), disk_type="thin"))
     vcenter.forget_calls()
     assert use.direct(site, shelf.transfer, VMwareImage(str(iso.path)), shelf.deadline()).path == iso.path
-    found = use.direct(site, shelf.transfer, VMwareImage(str(disk.path)), shelf.deadline())
-    assert (found.path, found.capacity_bytes) == (disk.path, len(DISK_BYTES))
+    with pytest.raises(errors.ImageRefused, match="no machine can use it where it lies"):
+        use.direct(site, shelf.transfer, VMwareImage(str(disk.path)), shelf.deadline())
     assert not [name for name in CHANGING if vcenter.calls()[name]]
     with pytest.raises(errors.NotFound):
         use.direct(site, shelf.transfer, VMwareImage("[LocalDS_0] nowhere/x.iso"), shelf.deadline())

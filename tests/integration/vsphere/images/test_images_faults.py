@@ -21,8 +21,9 @@ from ansible_collections.poolwright.virt.plugins.module_utils.vsphere import fil
 from ansible_collections.poolwright.virt.plugins.module_utils.vsphere.binding import library
 from ansible_collections.poolwright.virt.plugins.module_utils.vsphere.images import layout, nfc
 from ansible_collections.poolwright.virt.plugins.module_utils.vsphere.images.ageing import Step
-from ansible_collections.poolwright.virt.plugins.module_utils.vsphere.images.cache import DatastoreImageCache, Settings
+from ansible_collections.poolwright.virt.plugins.module_utils.vsphere.images.cache import DatastoreImageCache
 from ansible_collections.poolwright.virt.plugins.module_utils.vsphere.images.image import VMwareImage
+from ansible_collections.poolwright.virt.plugins.module_utils.vsphere.images.settings import Settings
 from ansible_collections.poolwright.virt.tests.contract.labs.vcenter import VCenter
 from ansible_collections.poolwright.virt.tests.integration.vsphere.images.staging import DISK_SHA256, Shelf
 from ansible_collections.poolwright.virt.tests.integration.vsphere.staging import together
