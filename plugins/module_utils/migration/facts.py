@@ -47,6 +47,17 @@ class Room:
 
 
 @dataclass(frozen=True)
+class SecretCopy:
+    """A secret that the guest needs and the target has not got. ``problem`` is why it cannot be made there, "" where it can."""
+
+    uuid: str
+    name: str = ""
+    problem: str = ""
+    xml: str = field(default="", repr=False)
+    value: bytes = field(default=b"", repr=False)
+
+
+@dataclass(frozen=True)
 class Disk:
     """A disk or drive of a guest. ``path`` is "" for an empty drive.
 
@@ -125,7 +136,7 @@ class HostFacts:
     :ivar networks: libvirt's, with whether each is active.   :ivar bridges: None where libvirt does not say.
     :ivar cpu_fits: None where libvirt does not say.   :ivar max_cpus: 0 where no guest of this kind can be.
     :ivar there: the source's paths as this host has them.   :ivar directories: those of them that exist here.
-    :ivar secrets: UUIDs of those the guest needs and this host has.
+    :ivar secrets: those that it has not got, of those the guest needs.
     :ivar room: of the directories that files may be made in, also of those that are not there yet.
     """
 
@@ -143,7 +154,7 @@ class HostFacts:
     uuid_taken: str = ""
     there: Mapping[str, There] = field(default_factory=dict)
     directories: frozenset[str] = frozenset()
-    secrets: frozenset[str] = frozenset()
+    secrets: tuple[SecretCopy, ...] = ()
     room: Mapping[str, Room] = field(default_factory=dict)
 
 
@@ -175,7 +186,7 @@ def guest_facts(domain: ET.Element, state: str) -> GuestFacts:
         bound=tuple(_bound(domain)),
         nvram=_nvram(domain),
         tpm=domain.find("devices/tpm/backend[@type='emulator']") is not None,
-        secrets=tuple(dict.fromkeys(one.get("uuid", "") for one in domain.iterfind("devices/disk//secret") if one.get("uuid"))),
+        secrets=tuple(dict.fromkeys(_secrets(domain))),
         directory=directory,
     )
 
@@ -214,6 +225,12 @@ def _chain(element: ET.Element) -> Chain:
         found.append((edit_disks.source_of(below)[1], "" if kind is None else kind.get("type", "")))
         below = below.find("backingStore")
     return tuple(found)
+
+
+def _secrets(domain: ET.Element) -> list[str]:
+    """UUIDs of those of its disks and of its TPM's state."""
+    disks = [one.get("uuid", "").lower() for one in domain.iterfind("devices/disk//secret")]
+    return [uuid for uuid in (*disks, *(one.get("secret", "").lower() for one in domain.iterfind("devices/tpm//encryption"))) if uuid]
 
 
 def _bound(domain: ET.Element) -> list[str]:
