@@ -14,7 +14,8 @@ from ansible_collections.poolwright.virt.plugins.module_utils.guests.power impor
 from ansible_collections.poolwright.virt.plugins.module_utils.libvirt.guest import Guest
 from ansible_collections.poolwright.virt.plugins.module_utils.migration.carry import Carrier
 from ansible_collections.poolwright.virt.plugins.module_utils.migration.facts import GuestFacts, HostFacts
-from ansible_collections.poolwright.virt.plugins.module_utils.migration.plan import CONVERTED, COPIED, SENT, DiskMove, Plan
+from ansible_collections.poolwright.virt.plugins.module_utils.migration.moves import CONVERTED, COPIED, SENT, DiskMove
+from ansible_collections.poolwright.virt.plugins.module_utils.migration.plan import Plan
 from ansible_collections.poolwright.virt.plugins.module_utils.migration.wish import Wish
 
 

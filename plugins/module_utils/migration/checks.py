@@ -41,7 +41,7 @@ def _guest(guest: GuestFacts, live: bool) -> Iterator[str]:
     for what in guest.bound:
         yield f"it has {what}, which stays here; take that off first"
     if guest.snapshots:
-        yield f"it has {guest.snapshots} snapshots, which cannot move; remove them first"
+        yield f"it has {guest.snapshots} snapshots of libvirt's, which libvirt takes nowhere; delete them first (virsh snapshot-delete)"
     if not live and guest.saved and not guest.active:
         yield "its memory is saved on this host; start it, or throw that away with virsh managedsave-remove"
     if not live and guest.tpm:

@@ -28,12 +28,31 @@ class There(enum.Enum):
 
 
 @dataclass(frozen=True)
+class Kept:
+    """A snapshot that this collection took of a disk: a file beside it, which stands on what the disk stands on. Bytes it has, and takes."""
+
+    path: str
+    size: int = 0
+    allocated: int = 0
+
+
+@dataclass(frozen=True)
+class Room:
+    """Bytes that a directory's file system has in all, and has left."""
+
+    capacity: int
+    left: int
+
+
+@dataclass(frozen=True)
 class Disk:
     """A disk or drive of a guest. ``path`` is "" for an empty drive.
 
     :ivar kind: ``file``, ``block``, ``network``, ...   :ivar media: ``disk``, ``cdrom``, ``floppy`` or ``lun``.
     :ivar chain: path and format of the bases it stands on, nearest first.
     :ivar size: bytes the guest sees.   :ivar file_size: bytes its file has.
+    :ivar allocated: bytes its file takes, and :ivar below: those of its bases.
+    :ivar kept: its snapshots that are files of their own, and :ivar inside: how many are inside its file.
     :ivar own: it was made for the guest, so it is nobody else's.
     """
 
@@ -47,6 +66,10 @@ class Disk:
     chain: Chain = ()
     size: int = 0
     file_size: int = 0
+    allocated: int = 0
+    below: int = 0
+    kept: tuple[Kept, ...] = ()
+    inside: int = 0
     own: bool = False
     protocol: str = ""
 
@@ -101,6 +124,7 @@ class HostFacts:
     :ivar cpu_fits: None where libvirt does not say.   :ivar max_cpus: 0 where no guest of this kind can be.
     :ivar there: the source's paths as this host has them.   :ivar directories: those of them that exist here.
     :ivar secrets: UUIDs of those the guest needs and this host has.
+    :ivar room: of the directories that files may be made in, also of those that are not there yet.
     """
 
     name: str
@@ -118,6 +142,7 @@ class HostFacts:
     there: Mapping[str, There] = field(default_factory=dict)
     directories: frozenset[str] = frozenset()
     secrets: frozenset[str] = frozenset()
+    room: Mapping[str, Room] = field(default_factory=dict)
 
 
 def guest_facts(domain: ET.Element, state: str) -> GuestFacts:
@@ -193,5 +218,6 @@ def _bound(domain: ET.Element) -> list[str]:
 
 def paths_of(guest: GuestFacts) -> tuple[str, ...]:
     """The files of the source that the guest cannot do without."""
-    files = [path for disk in guest.disks if disk.kind == "file" and disk.path for path in (disk.path, *(base for base, _format in disk.chain))]
+    disks = [disk for disk in guest.disks if disk.kind == "file" and disk.path]
+    files = [path for disk in disks for path in (disk.path, *(base for base, _format in disk.chain), *(one.path for one in disk.kept))]
     return tuple(dict.fromkeys([*files, *([guest.nvram] if guest.nvram else [])]))

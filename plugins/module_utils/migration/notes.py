@@ -10,8 +10,9 @@ import os
 
 from ansible_collections.poolwright.virt.plugins.module_utils.imagebackend.options import DiskOptions
 from ansible_collections.poolwright.virt.plugins.module_utils.migration.facts import GuestFacts, HostFacts
+from ansible_collections.poolwright.virt.plugins.module_utils.migration.moves import CONVERTED, COPIED, SENT
 from ansible_collections.poolwright.virt.plugins.module_utils.migration.note import MadeImage, Note
-from ansible_collections.poolwright.virt.plugins.module_utils.migration.plan import CONVERTED, COPIED, SENT, Plan
+from ansible_collections.poolwright.virt.plugins.module_utils.migration.plan import Plan
 from ansible_collections.poolwright.virt.plugins.module_utils.migration.prepare import made_directories, made_paths
 from ansible_collections.poolwright.virt.plugins.module_utils.migration.sides import SHUTOFF
 from ansible_collections.poolwright.virt.plugins.module_utils.migration.wish import Wish
@@ -48,4 +49,4 @@ def _gone(plan: Plan, guest: GuestFacts) -> tuple[str, ...]:
     """What is the guest's alone: not the image of a CD, which others may have in their drives too."""
     moved = [move.disk.path for move in plan.of(COPIED, SENT, CONVERTED) if move.disk.kind == "file" and (move.disk.written or move.disk.own)]
     there = [move.disk.path for move in plan.of("there") if move.disk.own]
-    return (*moved, *there, *([guest.nvram] if plan.nvram else []))
+    return (*moved, *(kept.path for kept in plan.kept), *there, *([guest.nvram] if plan.nvram else []))

@@ -111,7 +111,7 @@ class MigrationRun:
     def _survey(self, guest: Guest, state: str) -> tuple[GuestFacts, HostFacts, HostFacts]:
         site = self._site
         with site.stats.phase("check"):
-            facts = survey.guest_seen(site.source, guest, survey.domain_of(guest), state)
+            facts = survey.guest_seen(site.source, guest, survey.domain_of(guest), state, self._deadline)
             places = [f"{place.location}/{place.name or f'{facts.name}-{place.device}'}" for place in self._wish.disks]
             extra = [f"{path}.{end}" for path, place in zip(places, self._wish.disks) for end in ("raw", "qcow2") if place.backend != "rbd"]
             own = survey.source_seen(site.source)
