@@ -86,9 +86,6 @@ class Ploop(Image):
             os.rename(self._directory, os.path.join(doomed, "disk"))
         return True
 
-    def remove_base(self, digest: str, deadline: Deadline) -> bool:
-        return False
-
     def read_to(self, record: DiskRecord, stream: IO[bytes], deadline: Deadline) -> None:
         files.need_disk(self._path)
         with naming_storage_errors(self._path, "copy"), scratch.scratch_directory(self._directory, DELTA) as directory:
