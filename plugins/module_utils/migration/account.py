@@ -42,7 +42,8 @@ class Account:
     def of(cls, guest: GuestFacts, source: HostFacts, target: HostFacts, plan: Plan) -> Account:
         mode = "live" if plan.live else "cold"
         disks = [_disk(move) for move in plan.moves]
-        actions = [*(f"{_WORDS[move.how]} {move.path}" for move in plan.of(COPIED, SENT, CONVERTED)), "migrate"]
+        secrets = (f"define the secret {secret.name} on the target" for secret in plan.secrets)
+        actions = [*secrets, *(f"{_WORDS[move.how]} {move.path}" for move in plan.of(COPIED, SENT, CONVERTED)), "migrate"]
         return cls(guest.name, guest.uuid, source.name, target.name, mode, guest.state, True, disks, actions, list(plan.warnings))
 
     def arrived(self, carrier: Carrier, guest: Guest | None) -> None:

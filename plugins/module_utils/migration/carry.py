@@ -45,6 +45,8 @@ class Carrier:
 
     def carry(self, guest: Guest, facts: GuestFacts, plan: Plan, note: Note) -> None:
         """:raises VirtError: it did not arrive, or nobody knows."""
+        for secret in plan.secrets:
+            self._target.secrets.put(secret.uuid, secret.xml, secret.value)
         if plan.live:
             self._live(guest, facts, plan)
         else:

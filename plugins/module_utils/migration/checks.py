@@ -62,6 +62,6 @@ def _surroundings(guest: GuestFacts, target: HostFacts) -> Iterator[str]:
     for bridge in guest.bridges:
         if target.bridges is not None and bridge not in target.bridges:
             yield f"target: there is no bridge {bridge} on {target.name}"
-    for secret in guest.secrets:
-        if secret not in target.secrets:
-            yield f"target: the secret {secret} of its disks is not on {target.name}; define it there"
+    for secret in target.secrets:
+        if secret.problem:
+            yield f"target: {secret.problem}"

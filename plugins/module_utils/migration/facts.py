@@ -15,6 +15,8 @@ from dataclasses import dataclass, field
 from ansible_collections.poolwright.virt.plugins.module_utils.guests import edit_disks, record, tree
 from ansible_collections.poolwright.virt.plugins.module_utils.libvirt.capabilities import Versions
 
+_NVRAM = "/var/lib/libvirt/qemu/nvram"
+
 Chain = tuple[tuple[str, str], ...]
 
 
@@ -42,6 +44,17 @@ class Room:
 
     capacity: int
     left: int
+
+
+@dataclass(frozen=True)
+class SecretCopy:
+    """A secret that the guest needs and the target has not got. ``problem`` is why it cannot be made there, "" where it can."""
+
+    uuid: str
+    name: str = ""
+    problem: str = ""
+    xml: str = field(default="", repr=False)
+    value: bytes = field(default=b"", repr=False)
 
 
 @dataclass(frozen=True)
@@ -82,7 +95,7 @@ class Disk:
 class GuestFacts:
     """A guest on the source. Memory in KiB.
 
-    :ivar disks: with what they stand on.   :ivar nvram: path of its variables, "" for none.
+    :ivar disks: with what they stand on.   :ivar nvram: path of its firmware's variables, "" for none; that of a guest that never ran may not be there.
     :ivar bound: what ties it to this host, in words.
     """
 
@@ -123,7 +136,7 @@ class HostFacts:
     :ivar networks: libvirt's, with whether each is active.   :ivar bridges: None where libvirt does not say.
     :ivar cpu_fits: None where libvirt does not say.   :ivar max_cpus: 0 where no guest of this kind can be.
     :ivar there: the source's paths as this host has them.   :ivar directories: those of them that exist here.
-    :ivar secrets: UUIDs of those the guest needs and this host has.
+    :ivar secrets: those that it has not got, of those the guest needs.
     :ivar room: of the directories that files may be made in, also of those that are not there yet.
     """
 
@@ -141,7 +154,7 @@ class HostFacts:
     uuid_taken: str = ""
     there: Mapping[str, There] = field(default_factory=dict)
     directories: frozenset[str] = frozenset()
-    secrets: frozenset[str] = frozenset()
+    secrets: tuple[SecretCopy, ...] = ()
     room: Mapping[str, Room] = field(default_factory=dict)
 
 
@@ -154,7 +167,6 @@ def guest_facts(domain: ET.Element, state: str) -> GuestFacts:
     machine = domain.find(f"metadata/{{{record.POOL_NAMESPACE}}}machine")
     directory = "" if machine is None else machine.get("directory", "")
     cards = [source for one in tree.devices(domain, "interface") if (source := one.find("source")) is not None]
-    nvram = domain.find("os/nvram")
     return GuestFacts(
         name=domain.findtext("name", ""),
         uuid=domain.findtext("uuid", "").lower(),
@@ -172,16 +184,21 @@ def guest_facts(domain: ET.Element, state: str) -> GuestFacts:
         # A card on a network of libvirt's names the bridge of this host too, while it runs.
         bridges=tuple(dict.fromkeys(one.get("bridge", "") for one in cards if one.get("bridge") and not one.get("network"))),
         bound=tuple(_bound(domain)),
-        nvram="" if nvram is None else (nvram.text or "").strip() or _source_file(nvram),
+        nvram=_nvram(domain),
         tpm=domain.find("devices/tpm/backend[@type='emulator']") is not None,
-        secrets=tuple(dict.fromkeys(one.get("uuid", "") for one in domain.iterfind("devices/disk//secret") if one.get("uuid"))),
+        secrets=tuple(dict.fromkeys(_secrets(domain))),
         directory=directory,
     )
 
 
-def _source_file(element: ET.Element) -> str:
-    source = element.find("source")
-    return "" if source is None else source.get("file", "")
+def _nvram(domain: ET.Element) -> str:
+    nvram, system = domain.find("os/nvram"), domain.find("os")
+    if nvram is not None:
+        source = nvram.find("source")
+        return (nvram.text or "").strip() or ("" if source is None else source.get("file", ""))
+    # Until 9.1 libvirt names the file of a guest whose firmware it chose only while it runs.
+    chosen = system is not None and system.get("firmware") == "efi"
+    return os.path.join(_NVRAM, f"{domain.findtext('name', '')}_VARS.fd") if chosen else ""
 
 
 def _disk(element: ET.Element, owned: set[str], directory: str) -> Disk:
@@ -208,6 +225,12 @@ def _chain(element: ET.Element) -> Chain:
         found.append((edit_disks.source_of(below)[1], "" if kind is None else kind.get("type", "")))
         below = below.find("backingStore")
     return tuple(found)
+
+
+def _secrets(domain: ET.Element) -> list[str]:
+    """UUIDs of those of its disks and of its TPM's state."""
+    disks = [one.get("uuid", "").lower() for one in domain.iterfind("devices/disk//secret")]
+    return [uuid for uuid in (*disks, *(one.get("secret", "").lower() for one in domain.iterfind("devices/tpm//encryption"))) if uuid]
 
 
 def _bound(domain: ET.Element) -> list[str]:

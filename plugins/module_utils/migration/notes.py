@@ -37,6 +37,7 @@ def note_of(number: str, guest: GuestFacts, source: HostFacts, target: HostFacts
         images=tuple(_image(move.path, move.place.options) for move in images if move.place is not None),
         gone=() if wish.keep_source_disks else _gone(plan, guest),
         machine="" if wish.keep_source_disks or not plan.of(COPIED, SENT, CONVERTED) else guest.directory,
+        secrets=tuple(secret.uuid for secret in plan.secrets),
     )
 
 

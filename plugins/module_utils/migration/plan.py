@@ -12,7 +12,7 @@ from dataclasses import dataclass
 
 from ansible_collections.poolwright.virt.plugins.module_utils.errors import InvalidSpec
 from ansible_collections.poolwright.virt.plugins.module_utils.migration.checks import misfits
-from ansible_collections.poolwright.virt.plugins.module_utils.migration.facts import Disk, GuestFacts, HostFacts, Kept, There
+from ansible_collections.poolwright.virt.plugins.module_utils.migration.facts import Disk, GuestFacts, HostFacts, Kept, SecretCopy, There
 from ansible_collections.poolwright.virt.plugins.module_utils.migration.moves import CONVERTED, COPIED, SENT, SHARED, THERE, DiskMove
 from ansible_collections.poolwright.virt.plugins.module_utils.migration.room import room_problems
 from ansible_collections.poolwright.virt.plugins.module_utils.migration.wish import Mode, NewPlace, Storage, Wish
@@ -27,6 +27,7 @@ class Plan:
 
     :ivar nvram: its firmware's variables are a file that the target has not got; QEMU itself takes it along as the guest runs.
     :ivar whole: disks are copied with all that they stand on.
+    :ivar secrets: that are defined on the target before.
     :ivar proved: disks were seen to be the same on both hosts, whatever libvirt thinks of their storage.
     """
 
@@ -36,6 +37,7 @@ class Plan:
     whole: bool = False
     proved: bool = False
     warnings: tuple[str, ...] = ()
+    secrets: tuple[SecretCopy, ...] = ()
 
     @property
     def kept(self) -> tuple[Kept, ...]:
@@ -76,7 +78,7 @@ def plan(guest: GuestFacts, source: HostFacts, target: HostFacts, wish: Wish) ->
     if problems:
         raise InvalidSpec([f"{guest.name}: {problem}" for problem in problems])
     proved = any(move.how == SHARED and move.disk.kind == "file" and move.disk.written for move in moves)
-    return Plan(live, moves, nvram, whole, proved, tuple(_warnings(guest, source, target, live)))
+    return Plan(live, moves, nvram, whole, proved, tuple(_warnings(guest, source, target, live)), target.secrets)
 
 
 def _flattened(move: DiskMove) -> DiskMove:

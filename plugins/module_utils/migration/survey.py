@@ -7,11 +7,11 @@
 from __future__ import annotations
 
 import os
-import secrets
 import xml.etree.ElementTree as ET
 from collections.abc import Iterable
 from contextlib import ExitStack
 from dataclasses import dataclass, field, replace
+from secrets import token_hex
 
 from ansible_collections.poolwright.virt.plugins.module_utils.clock import Deadline
 from ansible_collections.poolwright.virt.plugins.module_utils.errors import NotFound, OperationFailed
@@ -24,6 +24,7 @@ from ansible_collections.poolwright.virt.plugins.module_utils.libvirt.guest impo
 from ansible_collections.poolwright.virt.plugins.module_utils.libvirt.host import Host
 from ansible_collections.poolwright.virt.plugins.module_utils.libvirt.volumes import Directory, Volume
 from ansible_collections.poolwright.virt.plugins.module_utils.migration.facts import Disk, GuestFacts, HostFacts, Kept, Room, There, guest_facts, paths_of
+from ansible_collections.poolwright.virt.plugins.module_utils.migration.keys import secrets_wanting
 
 _PROBE = ".poolwright-probe-"
 _LONGEST_CHAIN = 50
@@ -140,7 +141,7 @@ def source_seen(host: Host) -> HostFacts:
     return HostFacts(host.hostname(), capabilities.uuid, host.driver(), capabilities.arch, host.versions())
 
 
-def target_seen(host: Host, source: Host, guest: GuestFacts, known: Known, extra: Iterable[str], deadline: Deadline) -> HostFacts:
+def target_seen(host: Host, source: Host, domain: ET.Element, guest: GuestFacts, known: Known, extra: Iterable[str], deadline: Deadline) -> HostFacts:
     """:param extra: further paths that are to be looked for on the target."""
     capabilities = host.capabilities()
     able = host.domain_capabilities(guest.virt_type, guest.machine, guest.arch)
@@ -162,7 +163,7 @@ def target_seen(host: Host, source: Host, guest: GuestFacts, known: Known, extra
         uuid_taken="" if same_uuid is None else same_uuid.name,
         there=there,
         directories=directories,
-        secrets=host.secrets.all() if guest.secrets else frozenset(),
+        secrets=secrets_wanting(host, source, domain, guest.secrets) if guest.secrets else (),
         room=_rooms(host, {os.path.dirname(path) for path in looked_for if there.get(path) not in (There.SHARED, There.SAME)}),
     )
 
@@ -228,7 +229,7 @@ def _is_shared(mine: Directory, theirs: Directory, guest: GuestFacts) -> bool:
     own = f"{_PROBE}{guest.uuid}-"
     for stale in [name for name in mine.names() if name.startswith(own)]:
         mine.delete(stale)
-    name = f"{own}{secrets.token_hex(8)}"
+    name = f"{own}{token_hex(8)}"
     mine.create(name, "raw", 512)
     try:
         return name in theirs.names()

@@ -6,6 +6,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 
 from ansible_collections.poolwright.virt.tests.integration.migration.conftest import Pair
@@ -39,7 +41,11 @@ def test_those_of_this_collection_travel_live_and_come_back_cold(pair: Pair) -> 
 def test_they_are_refused_where_their_base_is_not(pair: Pair) -> None:
     pair.guest(1, name=NAME, disks=[pair.disk(NAME, pair.local / "disks")], state="shutoff", snapshot={"name": "clean"})
     place = {"target": "vda", "backend": "flat", "location": str(pair.local / "new")}
-    for options, said in (({}, "bring that image there with image_cache"), ({"disks": [place], "mode": "cold"}, "do not go to another place")):
+    cases: list[tuple[dict[str, Any], str]] = [
+        ({}, "bring that image there with image_cache"),
+        ({"disks": [place], "mode": "cold"}, "do not go to another place"),
+    ]
+    for options, said in cases:
         told = pair.migrate(NAME, **options)
         assert told["code"] == "invalid_spec" and "snapshots clean" in told["error"] and said in told["error"], told
     assert (pair.files(1), pair.files(2), pair.states(NAME)) == (FILES, [], ("shut off", ""))
