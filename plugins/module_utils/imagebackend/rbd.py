@@ -14,7 +14,7 @@ from dataclasses import replace
 from typing import IO, Any
 
 from ansible_collections.poolwright.virt.plugins.module_utils.clock import Deadline
-from ansible_collections.poolwright.virt.plugins.module_utils.errors import Busy, NotFound, VirtError
+from ansible_collections.poolwright.virt.plugins.module_utils.errors import Busy, InsufficientResources, NotFound, VirtError
 from ansible_collections.poolwright.virt.plugins.module_utils.imagebackend import base, files, makers, streams
 from ansible_collections.poolwright.virt.plugins.module_utils.imagebackend.base import Image, disk_size, grown_size, whole_sectors
 from ansible_collections.poolwright.virt.plugins.module_utils.imagebackend.ceph import Access, monitors
@@ -30,6 +30,7 @@ _LOCATION = re.compile(r"[A-Za-z0-9_.][A-Za-z0-9_.-]{0,127}(/[A-Za-z0-9_.][A-Za-
 # Deep flatten: a disk that was made independent of its base is so with all its snapshots.
 _FEATURES = ("layering", "exclusive-lock", "object-map", "fast-diff", "deep-flatten")
 _BASE_SNAPSHOT = "base"
+_DYING = "poolwright-dying"  # likewise, of a disk that could not lose its name before it is removed
 _MARK = "poolwright"  # in the image's metadata, which a clone takes over from its base
 
 
@@ -128,15 +129,7 @@ class Rbd(Image):
         if not ours:
             raise base.foreign(self._path)
         self._refuse_watched(deadline)
-        with makers.maker(self.location, deadline.clock) as worker:
-            dying = worker.dying_name("image")
-            self._rename(self.name, dying, deadline)
-            try:
-                self._ask("remove", deadline, name=dying)
-            except Busy:
-                # Opened meanwhile, or cloned by somebody: it stays what it was.
-                self._rename(dying, self.name, deadline)
-                raise
+        self._remove_image(self.name, deadline)
         return True
 
     def remove_base(self, digest: str, deadline: Deadline) -> bool:
@@ -148,10 +141,7 @@ class Rbd(Image):
         if children:
             names = ", ".join(children[:5])
             raise Busy(f"disks still stand on it: {names}", obj=f"{self._spec(name)}@{_BASE_SNAPSHOT}", phase="remove", hint="flatten or remove them first")
-        with makers.maker(self.location, deadline.clock) as worker:
-            dying = worker.dying_name("image")
-            self._rename(name, dying, deadline)
-            self._ask("remove", deadline, name=dying)
+        self._remove_image(name, deadline)
         return True
 
     def read_to(self, record: DiskRecord, stream: IO[bytes], deadline: Deadline) -> None:
@@ -203,6 +193,9 @@ class Rbd(Image):
             names = ", ".join(there) or "none"
             raise NotFound("there is no such snapshot", obj=f"{self._path}@{snapshot}", phase="snapshot", hint=f"there are: {names}")
         self._refuse_watched(deadline)
+        lacking = int(self._ask("discarded", deadline, "snapshot", name=self.name, snapshot=snapshot))
+        if lacking:
+            base.check_room(self, lacking, self._path, deadline)
         self._ask("revert", deadline, "snapshot", name=self.name, snapshot=snapshot)
         self._ask("grow", deadline, "snapshot", name=self.name, size=record.size)
 
@@ -299,6 +292,42 @@ class Rbd(Image):
 
     # -- removing
 
+    def _remove_image(self, name: str, deadline: Deadline) -> None:
+        """Its name goes first: an image that is half removed is neither a disk nor a base. :raises Busy: it is in use, and stays what it was."""
+        with makers.maker(self.location, deadline.clock) as worker:
+            dying = worker.dying_name("image")
+            try:
+                self._rename(name, dying, deadline)
+            except InsufficientResources:
+                self._remove_in_place(name, deadline)
+                return
+            try:
+                self._ask("remove", deadline, name=dying)
+            except Busy:
+                # Opened meanwhile, or cloned by somebody.
+                self._rename(dying, name, deadline)
+                raise
+
+    def _remove_in_place(self, name: str, deadline: Deadline) -> None:
+        """In a full pool, which takes no new name. A base first loses the snapshot that makes it one; a disk is marked."""
+        marked = name == self.name
+        if marked:
+            self._ask("mark", deadline, name=name, mark=_DYING)
+        try:
+            self._ask("remove", deadline, name=name)
+        except Busy:
+            if marked:
+                self._ask("unmark", deadline, name=name, mark=_DYING)
+            raise
+
+    def _is_half_removed(self, name: str, deadline: Deadline) -> bool:
+        found = self._ask("look", deadline, name=name)
+        if found is None or found["name"] != name:
+            return False
+        if name == self.name:
+            return _DYING in found["keys"]
+        return self._ask("children", deadline, name=name, snapshot=_BASE_SNAPSHOT) is None
+
     def _sweep(self, deadline: Deadline) -> None:
         busy = False
         for name in self._ask("names", deadline, "check"):
@@ -312,7 +341,10 @@ class Rbd(Image):
             makers.forget_dead(self.location)
 
     def _mend_name(self, name: str, deadline: Deadline) -> bool:
-        """Free a name that a dead maker's rename has taken, and has not listed the image under; whether it was so."""
+        """Free a name that a dead maker's rename has taken, and has not listed the image under, or whose image it had half removed; whether it was so."""
+        if self._is_half_removed(name, deadline):
+            self._ask("remove", deadline, name=name)
+            return True
         holder = self._ask("holder", deadline, name=name)
         if holder is None or holder == name:
             return False
@@ -326,9 +358,9 @@ class Rbd(Image):
     # -- looking
 
     def _is_ours(self, deadline: Deadline) -> bool | None:
-        """None where there is no image of the name."""
+        """None where there is no image of the name, or half of one."""
         found = self._ask("look", deadline, "check", name=self.name)
-        if found is None or found["name"] != self.name:
+        if found is None or found["name"] != self.name or _DYING in found["keys"]:
             return None
         return _MARK in found["keys"]
 
