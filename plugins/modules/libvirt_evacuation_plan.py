@@ -86,6 +86,13 @@ options:
       - MiB of memory that are left free on each host.
     type: int
     default: 1024
+  disk_reserve_mb:
+    description:
+      - MiB that are left free on each file system that disks are copied to.
+      - Disks that are on a host already, by their path, are taken for shared and need no room there. Others need what they take now, with their
+        snapshots, and with the images they stand on where these are not there.
+    type: int
+    default: 1024
   memory_overcommit:
     description:
       - How often a host's memory may be promised to guests, of which each counts with what it may take at most.
@@ -204,6 +211,7 @@ def main() -> None:
             "cold": {"type": "bool", "default": False},
             "stopped": {"type": "bool", "default": True},
             "reserve_mb": {"type": "int", "default": 1024},
+            "disk_reserve_mb": {"type": "int", "default": 1024},
             "memory_overcommit": {"type": "float", "default": 1.0},
             "cpu_overcommit": {"type": "float", "default": 16.0},
         },

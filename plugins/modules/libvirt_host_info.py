@@ -40,7 +40,7 @@ options:
   candidates:
     description:
       - Guests of other hosts that may come here, as RV(guests) of this module has them there.
-      - Their CPUs are compared with this host's. Guests whose CPUs are alike are asked about once.
+      - Their CPUs are compared with this host's, and the files of their disks are looked for. Guests whose CPUs are alike are asked about once.
     type: list
     elements: dict
     default: []
@@ -95,6 +95,7 @@ host:
     devices: [eth0, lo, virbr0]
     residents:
       - {name: web-1, uuid: 2f1d9d5c-6f0e-5c69-9f52-9d6e4cb5e0a1, active: true, memory_mb: 1024, cpus: 2}
+    room: {/srv: 204800}
   contains:
     libvirt:
       description: The version, 1,000,000 x major + 1,000 x minor + release.
@@ -129,6 +130,9 @@ host:
       description: All guests, with the memory and the CPUs that each may take.
       type: list
       elements: dict
+    room:
+      description: MiB that are left on the file systems that disks of O(candidates) would be copied to, by mount point.
+      type: dict
 guests:
   description: What each guest needs, with O(guests).
   returned: success
@@ -151,6 +155,7 @@ guests:
       tied: []
       not_cold: []
       disks: [/srv/shared/web-1.qcow2]
+      disk_files: {/srv/shared/web-1.qcow2: {/srv/shared/web-1.qcow2: 1310720, /srv/images/debian.qcow2: 524288000}}
       pool: ''
   contains:
     live_cpu:
@@ -175,15 +180,20 @@ guests:
       description: Files, devices and images that it writes to.
       type: list
       elements: str
+    disk_files:
+      description: Of each disk and medium that is a file, the files that it consists of, with the bytes that each takes. Nothing of another host's.
+      type: dict
     pool:
       description: The pool whose machine it is, empty for none.
       type: str
 verdicts:
-  description: Of each of O(candidates) by its UUID, why this host cannot show it the CPU it needs. Empty where it can.
+  description:
+    - Of each of O(candidates) by its UUID, why this host cannot show it the CPU it needs. Empty where it can.
+    - C(needs) are the MiB that its disks would take here by the mount point, of those that are not here already.
   returned: success
   type: dict
   sample:
-    2f1d9d5c-6f0e-5c69-9f52-9d6e4cb5e0a1: {live: '', cold: ''}
+    2f1d9d5c-6f0e-5c69-9f52-9d6e4cb5e0a1: {live: '', cold: '', needs: {/srv: 502}}
 stats:
   description: What the reading cost. C(calls) to libvirt by name, C(logins), and C(seconds) by phase.
   returned: success

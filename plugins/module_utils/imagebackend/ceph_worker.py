@@ -125,9 +125,9 @@ class Cluster:
         where = self._place(place)
         self._images.clone(where, base, snapshot, where, name, features=self._bits(features))
 
-    def mark(self, place: str, name: str, mark: str) -> None:
+    def mark(self, place: str, name: str, mark: str, value: str = "yes") -> None:
         with self._image(place, name) as image:
-            image.metadata_set(mark, "yes")
+            image.metadata_set(mark, value)
 
     def unmark(self, place: str, name: str, mark: str) -> None:
         """No such mark is no error."""
@@ -258,11 +258,12 @@ class Cluster:
             image.diff_iterate(0, image.size(), snapshot, lambda _at, length, there: lengths.append(0 if there else length), whole_object=True)
         return sum(lengths)
 
-    def children(self, place: str, name: str, snapshot: str) -> list[str] | None:
-        """None where there is no such snapshot."""
+    def standing(self, place: str, name: str) -> dict[str, Any] | None:
+        """An image's metadata as ``about``, the clones of all its snapshots, and who has it open; None where there is no such image."""
         try:
-            with self._rbd.Image(self._place(place), name, snapshot=snapshot, read_only=True) as image:
-                return [str(row["image"]) for row in image.list_children2()]
+            with self._image(place, name, read_only=True) as image:
+                clones = [{"place": _place_of(row), "name": row["image"], "trash": row["trash"]} for row in image.list_children2()]
+                return {"about": dict(image.metadata_list()), "clones": clones, "watchers": [str(row["addr"]) for row in image.watchers_list()]}
         except self._rbd.ImageNotFound:
             return None
 
@@ -303,6 +304,10 @@ def _check_keyring(path: str) -> None:
             pass
     except OSError as exc:
         raise Failure(f"the keyring {path} cannot be read: {exc.strerror}", exc.errno or 0, "cluster") from exc
+
+
+def _place_of(clone: dict[str, Any]) -> str:
+    return f"{clone['pool']}/{clone['pool_namespace']}" if clone["pool_namespace"] else str(clone["pool"])
 
 
 def _number(exc: Exception) -> int:

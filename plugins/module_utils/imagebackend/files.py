@@ -209,14 +209,17 @@ def remove_file(final: str) -> bool:
 # -- snapshots: copies beside the disk, with a character in their names that no disk has
 
 
+SNAPSHOT_MARK = "@"
+
+
 def snapshot_path(final: str, snapshot: str) -> str:
-    return f"{final}@{base.snapshot_name(snapshot)}"
+    return f"{final}{SNAPSHOT_MARK}{base.snapshot_name(snapshot)}"
 
 
 def snapshots(final: str) -> list[str]:
     parent, name = os.path.split(final)
     try:
-        return sorted(entry[len(name) + 1 :] for entry in os.listdir(parent) if entry.startswith(f"{name}@"))
+        return sorted(entry[len(name) + 1 :] for entry in os.listdir(parent) if entry.startswith(f"{name}{SNAPSHOT_MARK}"))
     except (FileNotFoundError, NotADirectoryError):
         return []
 

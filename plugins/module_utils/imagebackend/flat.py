@@ -84,9 +84,6 @@ class Flat(Image):
     def remove(self, deadline: Deadline) -> bool:
         return files.remove_file(self._path)
 
-    def remove_base(self, digest: str, deadline: Deadline) -> bool:
-        return False
-
     def read_to(self, record: DiskRecord, stream: IO[bytes], deadline: Deadline) -> None:
         files.need_disk(self._path)
         files.read_file(self._path, stream, record.size, deadline)

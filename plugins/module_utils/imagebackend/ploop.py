@@ -85,9 +85,6 @@ class Ploop(Image):
         with naming_storage_errors(self._directory, "remove"):
             return scratch.discard(self._directory)
 
-    def remove_base(self, digest: str, deadline: Deadline) -> bool:
-        return False
-
     def read_to(self, record: DiskRecord, stream: IO[bytes], deadline: Deadline) -> None:
         files.need_disk(self._path)
         with naming_storage_errors(self._path, "copy"), scratch.scratch_directory(self._directory, DELTA) as directory:

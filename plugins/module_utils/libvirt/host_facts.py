@@ -7,11 +7,14 @@
 from __future__ import annotations
 
 import os
+import xml.etree.ElementTree as ET  # what is parsed comes from libvirtd, which runs as root
 from collections.abc import Iterable, Mapping
+from dataclasses import replace
 from typing import Any
 
 from ansible_collections.poolwright.virt.plugins.module_utils.clock import Clock
 from ansible_collections.poolwright.virt.plugins.module_utils.errors import NotFound
+from ansible_collections.poolwright.virt.plugins.module_utils.libvirt import disk_room
 from ansible_collections.poolwright.virt.plugins.module_utils.libvirt.faults import DefinitionRefused, Unsupported
 from ansible_collections.poolwright.virt.plugins.module_utils.libvirt.guest import DomainState
 from ansible_collections.poolwright.virt.plugins.module_utils.libvirt.guest_facts import Kept, guest_facts
@@ -41,11 +44,13 @@ def read_host(params: Mapping[str, Any]) -> Result:
     host = Host(str(params["uri"]), clock, stats)
     try:
         seen = host.statistics()
+        judged = judge(host, candidates)
+        room = disk_room.room(disk_room.all_mounts(verdict.needs for _guest, verdict in judged))
         return {
             "changed": False,
-            "host": as_dict(host_facts(host, seen)),
+            "host": as_dict(replace(host_facts(host, seen), room=room)),
             "guests": [as_dict(guest) for guest in guests_on(host, seen)] if params.get("guests") else [],
-            "verdicts": {guest.uuid: as_dict(verdict) for guest, verdict in judge(host, candidates)},
+            "verdicts": {guest.uuid: as_dict(verdict) for guest, verdict in judged},
             "stats": stats.as_dict(),
         }
     finally:
@@ -113,7 +118,10 @@ def guests_on(host: Host, seen: Iterable[SeenStatistics]) -> list[GuestFacts]:
         except NotFound:
             # It went while it was looked at.
             continue
-        found.append(guest_facts(current, definition, state, persistent=lasts, memory_kib=_memory_kib(one), cpus=_cpus(one), host_cpu=own_cpu, kept=kept))
+        facts = guest_facts(current, definition, state, persistent=lasts, memory_kib=_memory_kib(one), cpus=_cpus(one), host_cpu=own_cpu, kept=kept)
+        # Files of another host are not to be seen from here.
+        files = {} if remote_name(host.uri) else disk_room.disk_files(ET.fromstring(current))  # noqa: S314 (libvirt wrote it)
+        found.append(replace(facts, disk_files=files))
     return found
 
 
@@ -126,7 +134,10 @@ def _kept(one: SeenStatistics) -> Kept:
 
 
 def judge(host: Host, guests: Iterable[GuestFacts]) -> list[tuple[GuestFacts, Verdict]]:
-    """Whether this host can show each guest the CPU it needs. Asked once for each kind of CPU, however many guests have it."""
+    """Whether this host can show each guest the CPU it needs, and what room its disks need.
+
+    It is asked once for each kind of CPU, however many guests have it. What needs room is not seen of another host than this machine.
+    """
     known: dict[tuple[object, ...], str] = {}
 
     def said(guest: GuestFacts, need: CpuNeed, *, live: bool) -> str:
@@ -135,7 +146,11 @@ def judge(host: Host, guests: Iterable[GuestFacts]) -> list[tuple[GuestFacts, Ve
             known[key] = _verdict(host, guest, need, live=live)
         return known[key]
 
-    return [(guest, Verdict(said(guest, guest.live_cpu, live=True) if guest.active else "", said(guest, guest.cold_cpu, live=False))) for guest in guests]
+    def verdict(guest: GuestFacts) -> Verdict:
+        live = said(guest, guest.live_cpu, live=True) if guest.active else ""
+        return Verdict(live, said(guest, guest.cold_cpu, live=False), {} if remote_name(host.uri) else disk_room.needs(guest))
+
+    return [(guest, verdict(guest)) for guest in guests]
 
 
 def _verdict(host: Host, guest: GuestFacts, need: CpuNeed, *, live: bool) -> str:

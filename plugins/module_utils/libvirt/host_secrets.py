@@ -7,15 +7,30 @@
 from __future__ import annotations
 
 import xml.etree.ElementTree as ET
+from dataclasses import dataclass, field
 
-from ansible_collections.poolwright.virt.plugins.module_utils.errors import NotFound
+from ansible_collections.poolwright.virt.plugins.module_utils.errors import AuthenticationFailed, NotFound, OperationFailed
 from ansible_collections.poolwright.virt.plugins.module_utils.libvirt.binding import library
 from ansible_collections.poolwright.virt.plugins.module_utils.libvirt.capabilities import secret_xml
 from ansible_collections.poolwright.virt.plugins.module_utils.libvirt.session import Session
 
 
+@dataclass(frozen=True)
+class Secret:
+    """A secret as its host has it. ``value`` is None where libvirt does not tell it, or it has none.
+
+    :ivar usage: what it is for, such as ``ceph``, and :ivar name: of what or whom; "" for both where it says neither.
+    """
+
+    uuid: str
+    usage: str
+    name: str
+    xml: str = field(repr=False)
+    value: bytes | None = field(repr=False)
+
+
 class Secrets:
-    """Of one host; values go to libvirt and are never read back."""
+    """Of one host. Values of private ones are never read back."""
 
     def __init__(self, session: Session) -> None:
         self._session = session
@@ -36,6 +51,29 @@ class Secrets:
             return False
         return True
 
+    def read(self, uuid: str) -> Secret | None:
+        """A secret with its value, None where there is none."""
+        try:
+            xml = self._session.call("virSecretGetXMLDesc", lambda conn: str(conn.secretLookupByUUIDString(uuid).XMLDesc(0)), obj=uuid, phase="look up")
+        except NotFound:
+            return None
+        root = ET.fromstring(xml)  # noqa: S314 (libvirt wrote it)
+        usage = root.find("usage")
+        name = "" if usage is None else next(((one.text or "").strip() for one in usage), "")
+        value = None if root.get("private") == "yes" else self._value(uuid)
+        return Secret(uuid, "" if usage is None else usage.get("type", ""), name, xml, value)
+
+    def _value(self, uuid: str) -> bytes | None:
+        try:
+            return self._session.call("virSecretGetValue", lambda conn: bytes(conn.secretLookupByUUIDString(uuid).value(0)), obj=uuid, phase="look up")
+        except (AuthenticationFailed, NotFound, OperationFailed):
+            return None
+
+    def put(self, uuid: str, xml: str, value: bytes) -> None:
+        """Define a secret by its XML, which has this UUID, and give it its value."""
+        self._session.call("virSecretDefineXML", lambda conn: bool(conn.secretDefineXML(xml, 0)), obj=uuid, phase="define secret")
+        self._set(uuid, value, uuid)
+
     def create(self, usage: str, name: str, value: bytes, *, private: bool = False, ephemeral: bool = False, uuid: str = "") -> str:
         """Define a secret and give it its value, which is in no XML; its UUID. One that is there gets the value.
 
@@ -46,9 +84,11 @@ class Secrets:
         if found is None:
             xml = ET.tostring(secret_xml(usage, name, private=private, ephemeral=ephemeral, uuid=uuid), encoding="unicode")
             found = self._session.call("virSecretDefineXML", lambda conn: str(conn.secretDefineXML(xml, 0).UUIDString()), obj=name, phase="define secret")
-        made = found
-        self._session.call("virSecretSetValue", lambda conn: conn.secretLookupByUUIDString(made).setValue(value, 0), obj=name, phase="set secret")
-        return made
+        self._set(found, value, name)
+        return found
+
+    def _set(self, uuid: str, value: bytes, name: str) -> None:
+        self._session.call("virSecretSetValue", lambda conn: conn.secretLookupByUUIDString(uuid).setValue(value, 0), obj=name, phase="set secret")
 
     def all(self) -> frozenset[str]:
         """The UUIDs of all secrets."""

@@ -33,7 +33,7 @@ _ZEROS = bytes(_CHUNK)
 
 @dataclass(frozen=True)
 class Volume:
-    """A file: bytes it has, bytes a guest sees of it, and format and base as libvirt reads them from its header.
+    """A file: bytes it has and takes, bytes a guest sees of it, and format and base as libvirt reads them from its header.
 
     A guest may have written that header, so it is for those to look at who know the format.
     """
@@ -44,6 +44,7 @@ class Volume:
     capacity: int
     format: str
     backing: tuple[str, str] | None = None
+    allocated: int = 0
 
 
 class Readable(Protocol):
@@ -109,9 +110,22 @@ class Directory:
             return None
         base, capacity = root.find("backingStore"), int(root.findtext("capacity") or "0")
         backing = None if base is None or not base.findtext("path") else (base.findtext("path", ""), _format(base.find("format")))
-        return Volume(
-            name, root.findtext("target/path", ""), int(root.findtext("physical") or capacity), capacity, _format(root.find("target/format")), backing
-        )
+        size = int(root.findtext("physical") or capacity)
+        allocated = int(root.findtext("allocation") or size)
+        return Volume(name, root.findtext("target/path", ""), size, capacity, _format(root.find("target/format")), backing, allocated)
+
+    def room(self) -> tuple[int, int]:
+        """Bytes that its file system has, and bytes of them that are left; as they were when ``names()`` looked last."""
+        _state, capacity, _used, left = self._call("virStoragePoolGetInfo", lambda conn: conn.storagePoolLookupByName(self._pool).info())
+        return int(capacity), int(left)
+
+    def head(self, name: str, count: int, deadline: Deadline) -> bytes:
+        """The first bytes of a file, fewer where it has not as many."""
+        found = b""
+        with self.reading(name, deadline) as stream:
+            while len(found) < count and (data := stream.read(count - len(found))):
+                found += data
+        return found
 
     def create(self, name: str, format: str, size: int, backing: tuple[str, str] | None = None) -> None:
         """Make a file that a guest's disk of ``size`` bytes fits into; it has no bytes yet that were not needed for that.

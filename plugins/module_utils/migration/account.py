@@ -14,7 +14,8 @@ from ansible_collections.poolwright.virt.plugins.module_utils.guests.power impor
 from ansible_collections.poolwright.virt.plugins.module_utils.libvirt.guest import Guest
 from ansible_collections.poolwright.virt.plugins.module_utils.migration.carry import Carrier
 from ansible_collections.poolwright.virt.plugins.module_utils.migration.facts import GuestFacts, HostFacts
-from ansible_collections.poolwright.virt.plugins.module_utils.migration.plan import CONVERTED, COPIED, SENT, DiskMove, Plan
+from ansible_collections.poolwright.virt.plugins.module_utils.migration.moves import CONVERTED, COPIED, SENT, DiskMove
+from ansible_collections.poolwright.virt.plugins.module_utils.migration.plan import Plan
 from ansible_collections.poolwright.virt.plugins.module_utils.migration.wish import Wish
 
 
@@ -41,7 +42,8 @@ class Account:
     def of(cls, guest: GuestFacts, source: HostFacts, target: HostFacts, plan: Plan) -> Account:
         mode = "live" if plan.live else "cold"
         disks = [_disk(move) for move in plan.moves]
-        actions = [*(f"{_WORDS[move.how]} {move.path}" for move in plan.of(COPIED, SENT, CONVERTED)), "migrate"]
+        secrets = (f"define the secret {secret.name} on the target" for secret in plan.secrets)
+        actions = [*secrets, *(f"{_WORDS[move.how]} {move.path}" for move in plan.of(COPIED, SENT, CONVERTED)), "migrate"]
         return cls(guest.name, guest.uuid, source.name, target.name, mode, guest.state, True, disks, actions, list(plan.warnings))
 
     def arrived(self, carrier: Carrier, guest: Guest | None) -> None:

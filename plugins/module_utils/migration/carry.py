@@ -19,9 +19,10 @@ from ansible_collections.poolwright.virt.plugins.module_utils.libvirt.host impor
 from ansible_collections.poolwright.virt.plugins.module_utils.migration import cold, live, survey
 from ansible_collections.poolwright.virt.plugins.module_utils.migration.facts import GuestFacts
 from ansible_collections.poolwright.virt.plugins.module_utils.migration.live import Progress, Watch
+from ansible_collections.poolwright.virt.plugins.module_utils.migration.moves import CONVERTED, COPIED, SENT
 from ansible_collections.poolwright.virt.plugins.module_utils.migration.moving import flag_names, flags_of, params_of
 from ansible_collections.poolwright.virt.plugins.module_utils.migration.note import Note
-from ansible_collections.poolwright.virt.plugins.module_utils.migration.plan import CONVERTED, COPIED, SENT, Plan
+from ansible_collections.poolwright.virt.plugins.module_utils.migration.plan import Plan
 from ansible_collections.poolwright.virt.plugins.module_utils.migration.prepare import make_empty, send_file
 from ansible_collections.poolwright.virt.plugins.module_utils.migration.rewrite import needed, rewritten, with_note
 from ansible_collections.poolwright.virt.plugins.module_utils.migration.wish import Wish
@@ -44,6 +45,8 @@ class Carrier:
 
     def carry(self, guest: Guest, facts: GuestFacts, plan: Plan, note: Note) -> None:
         """:raises VirtError: it did not arrive, or nobody knows."""
+        for secret in plan.secrets:
+            self._target.secrets.put(secret.uuid, secret.xml, secret.value)
         if plan.live:
             self._live(guest, facts, plan)
         else:
@@ -52,9 +55,11 @@ class Carrier:
     def _live(self, guest: Guest, facts: GuestFacts, plan: Plan) -> None:
         wish = self._wish
         for move in plan.of(SENT):
-            self._check()
-            self.digests[move.disk.device] = send_file(self._source, self._target, move.path, move.disk.file_size, self._deadline)
-            self.sent += move.disk.file_size
+            self.digests[move.disk.device] = self._send(move.path, move.disk.file_size)
+        self._send_kept(plan)
+        if plan.nvram:
+            # QEMU writes its variables there again, but only once the guest goes on.
+            self._send(facts.nvram, facts.nvram_size)
         for move in plan.of(COPIED):
             self._check()
             make_empty(self._target, move)
@@ -88,7 +93,7 @@ class Carrier:
             power.shut_down(guest, Patience(self._clock, self._wish.shutdown_timeout, self._wish.force, self._cancel))
             guest.destroy()
         definition = tree.parse(guest.definition())
-        now = {disk.device: disk for disk in survey.guest_seen(self._source, guest, definition, "shutoff").disks}
+        now = {disk.device: disk for disk in survey.guest_seen(self._source, guest, definition, "shutoff", self._deadline).disks}
         for move in plan.of(SENT, CONVERTED):
             self._check()
             # Its file has grown since it was looked at; what the plan knows of its bases came from QEMU itself.
@@ -96,9 +101,9 @@ class Carrier:
             sent = cold.send(self._source, self._target, replace(move, disk=replace(move.disk, file_size=size)), self._deadline)
             self.digests[move.disk.device] = sent.sha256
             self.sent += sent.bytes
+        self._send_kept(plan)
         if plan.nvram:
-            send_file(self._source, self._target, facts.nvram, facts.nvram_size, self._deadline)
-            self.sent += facts.nvram_size
+            self._send(facts.nvram, facts.nvram_size)
         self._check()
         arrived = self._target.define_text(tree.text_of(with_note(rewritten(definition, plan), note)), guest.name)
         if facts.active:
@@ -109,6 +114,17 @@ class Carrier:
                 arrived.undefine(("nvram", "tpm"))
                 raise
         self.off = self._clock.monotonic() - began
+
+    def _send(self, path: str, size: int) -> str:
+        self._check()
+        digest = send_file(self._source, self._target, path, size, self._deadline)
+        self.sent += size
+        return digest
+
+    def _send_kept(self, plan: Plan) -> None:
+        """Snapshots, on which nobody writes."""
+        for kept in plan.kept:
+            self._send(kept.path, kept.size)
 
     def _check(self) -> None:
         if self._cancel.is_set():

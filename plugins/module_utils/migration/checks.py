@@ -41,7 +41,7 @@ def _guest(guest: GuestFacts, live: bool) -> Iterator[str]:
     for what in guest.bound:
         yield f"it has {what}, which stays here; take that off first"
     if guest.snapshots:
-        yield f"it has {guest.snapshots} snapshots, which cannot move; remove them first"
+        yield f"it has {guest.snapshots} snapshots of libvirt's, which libvirt takes nowhere; delete them first (virsh snapshot-delete)"
     if not live and guest.saved and not guest.active:
         yield "its memory is saved on this host; start it, or throw that away with virsh managedsave-remove"
     if not live and guest.tpm:
@@ -62,6 +62,6 @@ def _surroundings(guest: GuestFacts, target: HostFacts) -> Iterator[str]:
     for bridge in guest.bridges:
         if target.bridges is not None and bridge not in target.bridges:
             yield f"target: there is no bridge {bridge} on {target.name}"
-    for secret in guest.secrets:
-        if secret not in target.secrets:
-            yield f"target: the secret {secret} of its disks is not on {target.name}; define it there"
+    for secret in target.secrets:
+        if secret.problem:
+            yield f"target: {secret.problem}"

@@ -17,7 +17,7 @@ from ansible_collections.poolwright.virt.plugins.module_utils.images import qemu
 from ansible_collections.poolwright.virt.plugins.module_utils.images.scratch import scratch_directory, sweep
 from ansible_collections.poolwright.virt.plugins.module_utils.images.sparse import naming_storage_errors
 from ansible_collections.poolwright.virt.plugins.module_utils.libvirt.host import Host
-from ansible_collections.poolwright.virt.plugins.module_utils.migration.plan import CONVERTED, DiskMove
+from ansible_collections.poolwright.virt.plugins.module_utils.migration.moves import CONVERTED, DiskMove
 from ansible_collections.poolwright.virt.plugins.module_utils.migration.prepare import read_back, send_file
 
 _CHUNK = 1024 * 1024

@@ -15,6 +15,8 @@ from dataclasses import dataclass, field
 from ansible_collections.poolwright.virt.plugins.module_utils.guests import edit_disks, record, tree
 from ansible_collections.poolwright.virt.plugins.module_utils.libvirt.capabilities import Versions
 
+_NVRAM = "/var/lib/libvirt/qemu/nvram"
+
 Chain = tuple[tuple[str, str], ...]
 
 
@@ -28,12 +30,42 @@ class There(enum.Enum):
 
 
 @dataclass(frozen=True)
+class Kept:
+    """A snapshot that this collection took of a disk: a file beside it, which stands on what the disk stands on. Bytes it has, and takes."""
+
+    path: str
+    size: int = 0
+    allocated: int = 0
+
+
+@dataclass(frozen=True)
+class Room:
+    """Bytes that a directory's file system has in all, and has left."""
+
+    capacity: int
+    left: int
+
+
+@dataclass(frozen=True)
+class SecretCopy:
+    """A secret that the guest needs and the target has not got. ``problem`` is why it cannot be made there, "" where it can."""
+
+    uuid: str
+    name: str = ""
+    problem: str = ""
+    xml: str = field(default="", repr=False)
+    value: bytes = field(default=b"", repr=False)
+
+
+@dataclass(frozen=True)
 class Disk:
     """A disk or drive of a guest. ``path`` is "" for an empty drive.
 
     :ivar kind: ``file``, ``block``, ``network``, ...   :ivar media: ``disk``, ``cdrom``, ``floppy`` or ``lun``.
     :ivar chain: path and format of the bases it stands on, nearest first.
     :ivar size: bytes the guest sees.   :ivar file_size: bytes its file has.
+    :ivar allocated: bytes its file takes, and :ivar below: those of its bases.
+    :ivar kept: its snapshots that are files of their own, and :ivar inside: how many are inside its file.
     :ivar own: it was made for the guest, so it is nobody else's.
     """
 
@@ -47,6 +79,10 @@ class Disk:
     chain: Chain = ()
     size: int = 0
     file_size: int = 0
+    allocated: int = 0
+    below: int = 0
+    kept: tuple[Kept, ...] = ()
+    inside: int = 0
     own: bool = False
     protocol: str = ""
 
@@ -59,7 +95,7 @@ class Disk:
 class GuestFacts:
     """A guest on the source. Memory in KiB.
 
-    :ivar disks: with what they stand on.   :ivar nvram: path of its variables, "" for none.
+    :ivar disks: with what they stand on.   :ivar nvram: path of its firmware's variables, "" for none; that of a guest that never ran may not be there.
     :ivar bound: what ties it to this host, in words.
     """
 
@@ -100,7 +136,8 @@ class HostFacts:
     :ivar networks: libvirt's, with whether each is active.   :ivar bridges: None where libvirt does not say.
     :ivar cpu_fits: None where libvirt does not say.   :ivar max_cpus: 0 where no guest of this kind can be.
     :ivar there: the source's paths as this host has them.   :ivar directories: those of them that exist here.
-    :ivar secrets: UUIDs of those the guest needs and this host has.
+    :ivar secrets: those that it has not got, of those the guest needs.
+    :ivar room: of the directories that files may be made in, also of those that are not there yet.
     """
 
     name: str
@@ -117,7 +154,8 @@ class HostFacts:
     uuid_taken: str = ""
     there: Mapping[str, There] = field(default_factory=dict)
     directories: frozenset[str] = frozenset()
-    secrets: frozenset[str] = frozenset()
+    secrets: tuple[SecretCopy, ...] = ()
+    room: Mapping[str, Room] = field(default_factory=dict)
 
 
 def guest_facts(domain: ET.Element, state: str) -> GuestFacts:
@@ -129,7 +167,6 @@ def guest_facts(domain: ET.Element, state: str) -> GuestFacts:
     machine = domain.find(f"metadata/{{{record.POOL_NAMESPACE}}}machine")
     directory = "" if machine is None else machine.get("directory", "")
     cards = [source for one in tree.devices(domain, "interface") if (source := one.find("source")) is not None]
-    nvram = domain.find("os/nvram")
     return GuestFacts(
         name=domain.findtext("name", ""),
         uuid=domain.findtext("uuid", "").lower(),
@@ -147,16 +184,21 @@ def guest_facts(domain: ET.Element, state: str) -> GuestFacts:
         # A card on a network of libvirt's names the bridge of this host too, while it runs.
         bridges=tuple(dict.fromkeys(one.get("bridge", "") for one in cards if one.get("bridge") and not one.get("network"))),
         bound=tuple(_bound(domain)),
-        nvram="" if nvram is None else (nvram.text or "").strip() or _source_file(nvram),
+        nvram=_nvram(domain),
         tpm=domain.find("devices/tpm/backend[@type='emulator']") is not None,
-        secrets=tuple(dict.fromkeys(one.get("uuid", "") for one in domain.iterfind("devices/disk//secret") if one.get("uuid"))),
+        secrets=tuple(dict.fromkeys(_secrets(domain))),
         directory=directory,
     )
 
 
-def _source_file(element: ET.Element) -> str:
-    source = element.find("source")
-    return "" if source is None else source.get("file", "")
+def _nvram(domain: ET.Element) -> str:
+    nvram, system = domain.find("os/nvram"), domain.find("os")
+    if nvram is not None:
+        source = nvram.find("source")
+        return (nvram.text or "").strip() or ("" if source is None else source.get("file", ""))
+    # Until 9.1 libvirt names the file of a guest whose firmware it chose only while it runs.
+    chosen = system is not None and system.get("firmware") == "efi"
+    return os.path.join(_NVRAM, f"{domain.findtext('name', '')}_VARS.fd") if chosen else ""
 
 
 def _disk(element: ET.Element, owned: set[str], directory: str) -> Disk:
@@ -185,6 +227,12 @@ def _chain(element: ET.Element) -> Chain:
     return tuple(found)
 
 
+def _secrets(domain: ET.Element) -> list[str]:
+    """UUIDs of those of its disks and of its TPM's state."""
+    disks = [one.get("uuid", "").lower() for one in domain.iterfind("devices/disk//secret")]
+    return [uuid for uuid in (*disks, *(one.get("secret", "").lower() for one in domain.iterfind("devices/tpm//encryption"))) if uuid]
+
+
 def _bound(domain: ET.Element) -> list[str]:
     found = [f"a device of the host ({one.get('type', 'hostdev')})" for one in tree.devices(domain, "hostdev")]
     found += ["a card that is a device of the host" for one in tree.devices(domain, "interface") if one.get("type") in ("hostdev", "direct")]
@@ -193,5 +241,6 @@ def _bound(domain: ET.Element) -> list[str]:
 
 def paths_of(guest: GuestFacts) -> tuple[str, ...]:
     """The files of the source that the guest cannot do without."""
-    files = [path for disk in guest.disks if disk.kind == "file" and disk.path for path in (disk.path, *(base for base, _format in disk.chain))]
+    disks = [disk for disk in guest.disks if disk.kind == "file" and disk.path]
+    files = [path for disk in disks for path in (disk.path, *(base for base, _format in disk.chain), *(one.path for one in disk.kept))]
     return tuple(dict.fromkeys([*files, *([guest.nvram] if guest.nvram else [])]))

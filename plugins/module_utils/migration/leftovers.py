@@ -10,6 +10,7 @@ Each step may be done again, and the note goes last, so that this may be killed 
 
 from __future__ import annotations
 
+import contextlib
 import os
 from dataclasses import dataclass
 
@@ -157,10 +158,23 @@ def _clear_target(note: Note, target: Host, clock: Clock) -> list[str]:
     done = [f"remove {path} on the target" for path in note.made if remove_file(target, path)]
     deadline = Deadline.after(clock, _STORAGE_SECONDS)
     done += [f"remove {image.location}/{image.name}" for image in note.images if _place(image).remove(deadline)]
+    done += [f"remove the secret {uuid} on the target" for uuid in _unused(target, note.secrets) if target.secrets.delete(uuid)]
     # Those inside others first.
     for directory in sorted(note.directories, key=len, reverse=True):
         remove_directory(target, directory)
     return done
+
+
+def _unused(host: Host, secrets: tuple[str, ...]) -> list[str]:
+    """Those that no guest of the host has taken to meanwhile."""
+    if not secrets:
+        return []
+    used: set[str] = set()
+    for seen in host.domains():
+        # One that is gone by now uses none.
+        with contextlib.suppress(NotFound):
+            used.update(guest_facts(tree.parse(seen.guest.xml()), "").secrets)
+    return [uuid for uuid in secrets if uuid not in used]
 
 
 def _place(image: MadeImage) -> Image:

@@ -9,7 +9,8 @@ from __future__ import annotations
 from typing import Any
 
 from ansible_collections.poolwright.virt.plugins.module_utils.libvirt.binding import library
-from ansible_collections.poolwright.virt.plugins.module_utils.migration.plan import COPIED, Plan
+from ansible_collections.poolwright.virt.plugins.module_utils.migration.moves import COPIED
+from ansible_collections.poolwright.virt.plugins.module_utils.migration.plan import Plan
 from ansible_collections.poolwright.virt.plugins.module_utils.migration.wish import Wish
 
 

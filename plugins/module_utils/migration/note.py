@@ -11,6 +11,7 @@ side is named where the guest is::
       <made path=""/>        files that did not exist on the target
       <directory path=""/>   directories that did not exist there
       <image .../>           images on a cluster that both reach
+      <secret uuid=""/>      secrets that the target's libvirt did not have
       <gone path=""/>        files of the guest's on the source, which are not needed there once it has left
     </migration>
 """
@@ -66,6 +67,7 @@ class Note:
     images: tuple[MadeImage, ...] = ()
     gone: tuple[str, ...] = ()
     machine: str = ""
+    secrets: tuple[str, ...] = ()
 
     def to_element(self) -> ET.Element:
         """``<migration>`` without namespace."""
@@ -80,6 +82,8 @@ class Note:
                 ET.SubElement(element, tag, path=path)
         for image in self.images:
             ET.SubElement(element, "image", {item.name: getattr(image, item.name) for item in fields(image) if getattr(image, item.name)})
+        for uuid in self.secrets:
+            ET.SubElement(element, "secret", uuid=uuid)
         return element
 
 
@@ -106,6 +110,7 @@ def from_element(element: ET.Element | None, name: str) -> Note | None:
             images=tuple(MadeImage(**one.attrib) for one in element.iterfind("image")),
             gone=_paths(element, "gone"),
             machine=element.get("machine", ""),
+            secrets=tuple(one.attrib["uuid"] for one in element.iterfind("secret")),
         )
     except (KeyError, TypeError) as exc:
         hint = f"see on which host it runs, and remove <migration> from its metadata (virsh metadata {name} {NAMESPACE} --remove)"

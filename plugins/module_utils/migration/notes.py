@@ -10,8 +10,9 @@ import os
 
 from ansible_collections.poolwright.virt.plugins.module_utils.imagebackend.options import DiskOptions
 from ansible_collections.poolwright.virt.plugins.module_utils.migration.facts import GuestFacts, HostFacts
+from ansible_collections.poolwright.virt.plugins.module_utils.migration.moves import CONVERTED, COPIED, SENT
 from ansible_collections.poolwright.virt.plugins.module_utils.migration.note import MadeImage, Note
-from ansible_collections.poolwright.virt.plugins.module_utils.migration.plan import CONVERTED, COPIED, SENT, Plan
+from ansible_collections.poolwright.virt.plugins.module_utils.migration.plan import Plan
 from ansible_collections.poolwright.virt.plugins.module_utils.migration.prepare import made_directories, made_paths
 from ansible_collections.poolwright.virt.plugins.module_utils.migration.sides import SHUTOFF
 from ansible_collections.poolwright.virt.plugins.module_utils.migration.wish import Wish
@@ -36,6 +37,7 @@ def note_of(number: str, guest: GuestFacts, source: HostFacts, target: HostFacts
         images=tuple(_image(move.path, move.place.options) for move in images if move.place is not None),
         gone=() if wish.keep_source_disks else _gone(plan, guest),
         machine="" if wish.keep_source_disks or not plan.of(COPIED, SENT, CONVERTED) else guest.directory,
+        secrets=tuple(secret.uuid for secret in plan.secrets),
     )
 
 
@@ -48,4 +50,4 @@ def _gone(plan: Plan, guest: GuestFacts) -> tuple[str, ...]:
     """What is the guest's alone: not the image of a CD, which others may have in their drives too."""
     moved = [move.disk.path for move in plan.of(COPIED, SENT, CONVERTED) if move.disk.kind == "file" and (move.disk.written or move.disk.own)]
     there = [move.disk.path for move in plan.of("there") if move.disk.own]
-    return (*moved, *there, *([guest.nvram] if plan.nvram else []))
+    return (*moved, *(kept.path for kept in plan.kept), *there, *([guest.nvram] if plan.nvram else []))

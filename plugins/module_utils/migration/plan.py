@@ -12,29 +12,13 @@ from dataclasses import dataclass
 
 from ansible_collections.poolwright.virt.plugins.module_utils.errors import InvalidSpec
 from ansible_collections.poolwright.virt.plugins.module_utils.migration.checks import misfits
-from ansible_collections.poolwright.virt.plugins.module_utils.migration.facts import Disk, GuestFacts, HostFacts, There
+from ansible_collections.poolwright.virt.plugins.module_utils.migration.facts import Disk, GuestFacts, HostFacts, Kept, SecretCopy, There
+from ansible_collections.poolwright.virt.plugins.module_utils.migration.moves import CONVERTED, COPIED, SENT, SHARED, THERE, DiskMove
+from ansible_collections.poolwright.virt.plugins.module_utils.migration.room import room_problems
 from ansible_collections.poolwright.virt.plugins.module_utils.migration.wish import Mode, NewPlace, Storage, Wish
 
-SHARED, COPIED, SENT, CONVERTED, THERE = "shared", "copied", "sent", "converted", "there"
 # QEMU gives back what it has cached of a disk as the guest leaves, since this version.
 _DROPS_CACHE = 4_000_000
-
-
-@dataclass(frozen=True)
-class DiskMove:
-    """One disk's way.
-
-    :ivar how: ``shared``: the same on both; ``there``: an identical one is; ``copied`` by QEMU as the guest runs; ``sent`` before it does;
-        ``converted`` to another place or backend.
-    :ivar path: where it will be.   :ivar flat: it gets the contents of its bases too, since the target has not got them.
-    """
-
-    disk: Disk
-    how: str
-    path: str
-    format: str
-    flat: bool = False
-    place: NewPlace | None = None
 
 
 @dataclass(frozen=True)
@@ -43,6 +27,7 @@ class Plan:
 
     :ivar nvram: its firmware's variables are a file that the target has not got; QEMU itself takes it along as the guest runs.
     :ivar whole: disks are copied with all that they stand on.
+    :ivar secrets: that are defined on the target before.
     :ivar proved: disks were seen to be the same on both hosts, whatever libvirt thinks of their storage.
     """
 
@@ -52,6 +37,12 @@ class Plan:
     whole: bool = False
     proved: bool = False
     warnings: tuple[str, ...] = ()
+    secrets: tuple[SecretCopy, ...] = ()
+
+    @property
+    def kept(self) -> tuple[Kept, ...]:
+        """The snapshots that go with the disks."""
+        return tuple(kept for move in self.of(COPIED, SENT) for kept in move.disk.kept)
 
     def of(self, *hows: str) -> tuple[DiskMove, ...]:
         return tuple(move for move in self.moves if move.how in hows)
@@ -70,6 +61,11 @@ def plan(guest: GuestFacts, source: HostFacts, target: HostFacts, wish: Wish) ->
     places = {place.device: place for place in wish.disks}
     moves = tuple(_move(disk, guest, target, wish, places.get(disk.device), live) for disk in guest.disks if disk.path)
     problems += [problem for move in moves for problem in _problems(move, target, source, wish, live)]
+    whole = any(move.flat for move in moves)
+    if whole and live:
+        # QEMU copies either all disks with what they stand on, or none.
+        moves = tuple(_flattened(move) for move in moves)
+    problems += [problem for move in moves for problem in _snapshot_problems(move, target)]
     copying = [move for move in moves if move.how in (COPIED, SENT, CONVERTED) and move.disk.written]
     if wish.storage is Storage.COPY and not copying:
         problems.append("storage: copy was asked for, and there is no disk to copy: all are shared; use storage: auto or shared")
@@ -78,14 +74,11 @@ def plan(guest: GuestFacts, source: HostFacts, target: HostFacts, wish: Wish) ->
     nvram = bool(guest.nvram) and target.there.get(guest.nvram) is not There.SHARED
     if nvram and target.there.get(guest.nvram) is There.OTHER:
         problems.append(f"the target has another file {guest.nvram} already; remove it there")
+    problems += room_problems(moves, guest, target, nvram=nvram)
     if problems:
         raise InvalidSpec([f"{guest.name}: {problem}" for problem in problems])
-    whole = any(move.flat for move in moves)
-    if whole and live:
-        # QEMU copies either all disks with what they stand on, or none.
-        moves = tuple(_flattened(move) for move in moves)
     proved = any(move.how == SHARED and move.disk.kind == "file" and move.disk.written for move in moves)
-    return Plan(live, moves, nvram, whole, proved, tuple(_warnings(guest, source, target, live)))
+    return Plan(live, moves, nvram, whole, proved, tuple(_warnings(guest, source, target, live)), target.secrets)
 
 
 def _flattened(move: DiskMove) -> DiskMove:
@@ -159,6 +152,30 @@ def _copy_problems(move: DiskMove, target: HostFacts, wish: Wish, where: str) ->
         yield f"{where}: the target has another file of this name already; remove it there, or rename this one"
     if disk.written and disk.format not in ("raw", "qcow2"):
         yield f"{where}: disks of the format {disk.format or 'that is not given'} cannot be made on another host; convert it to raw or qcow2"
+
+
+def _snapshot_problems(move: DiskMove, target: HostFacts) -> Iterator[str]:
+    """A snapshot travels with its disk, or the disk does not: whoever moves a guest does not mean to lose what it could go back to."""
+    disk = move.disk
+    if move.how not in (COPIED, SENT, CONVERTED):
+        return
+    where = f"{disk.device} ({disk.path})"
+    names = ", ".join(kept.path[len(disk.path) + 1 :] for kept in disk.kept)
+    if disk.inside and (move.how == COPIED or move.flat):
+        moved = "is copied from what the guest sees, which" if move.how == COPIED else "is made anew, which"
+        way = "; mode: cold sends the file as it is" if move.how == COPIED and not move.flat else ""
+        yield f"{where} has {disk.inside} snapshots inside its file, and it {moved} has none of them; delete them (qemu-img snapshot -d){way}"
+    if disk.kept and move.how == CONVERTED:
+        yield f"{where} has the snapshots {names}, which do not go to another place; delete them (libvirt_guest with snapshot), or leave it out of disks"
+    elif disk.kept and move.flat:
+        base = next((path for path, _format in disk.chain if target.there.get(path, There.ABSENT) not in (There.SHARED, There.SAME)), disk.chain[0][0])
+        lacking = base not in target.there or target.there[base] is There.OTHER
+        remedy = f"bring that image there with image_cache, or delete them (libvirt_guest with snapshot){'' if lacking else ', or use mode: cold'}"
+        why = "which the target has not got" if lacking else "which this disk is copied with, since another one's base is not on the target"
+        yield f"{where} has the snapshots {names}, which stand on {base}, {why}; {remedy}"
+    for kept in disk.kept:
+        if kept.path in target.there:
+            yield f"{where}: the target has another file {kept.path} already; remove it there"
 
 
 def _warnings(guest: GuestFacts, source: HostFacts, target: HostFacts, live: bool) -> Iterator[str]:

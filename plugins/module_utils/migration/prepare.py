@@ -13,13 +13,14 @@ from ansible_collections.poolwright.virt.plugins.module_utils.clock import Deadl
 from ansible_collections.poolwright.virt.plugins.module_utils.errors import NotFound, TransferFailed
 from ansible_collections.poolwright.virt.plugins.module_utils.libvirt.host import Host
 from ansible_collections.poolwright.virt.plugins.module_utils.migration.facts import GuestFacts, HostFacts
-from ansible_collections.poolwright.virt.plugins.module_utils.migration.plan import CONVERTED, COPIED, SENT, DiskMove, Plan
+from ansible_collections.poolwright.virt.plugins.module_utils.migration.moves import CONVERTED, COPIED, SENT, DiskMove
+from ansible_collections.poolwright.virt.plugins.module_utils.migration.plan import Plan
 
 
 def made_paths(plan: Plan, guest: GuestFacts) -> tuple[str, ...]:
     """The files that are made on the target."""
     files = [move.path for move in plan.of(COPIED, SENT, CONVERTED) if os.path.isabs(move.path)]
-    return (*files, *([guest.nvram] if plan.nvram else []))
+    return (*files, *(kept.path for kept in plan.kept), *([guest.nvram] if plan.nvram else []))
 
 
 def made_directories(paths: Iterable[str], target: HostFacts) -> tuple[str, ...]:

@@ -17,8 +17,9 @@ from dataclasses import replace
 from ansible_collections.poolwright.virt.plugins.module_utils.guests import edit_disks, record, tree
 from ansible_collections.poolwright.virt.plugins.module_utils.imagebackend.records import DiskInfo
 from ansible_collections.poolwright.virt.plugins.module_utils.imagebackend.registry import disk_image
+from ansible_collections.poolwright.virt.plugins.module_utils.migration.moves import CONVERTED, DiskMove
 from ansible_collections.poolwright.virt.plugins.module_utils.migration.note import NAMESPACE, Note
-from ansible_collections.poolwright.virt.plugins.module_utils.migration.plan import CONVERTED, DiskMove, Plan
+from ansible_collections.poolwright.virt.plugins.module_utils.migration.plan import Plan
 from ansible_collections.poolwright.virt.plugins.module_utils.storage.record import OwnDisk
 
 

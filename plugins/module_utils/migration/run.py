@@ -15,7 +15,7 @@ import secrets
 import threading
 from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from ansible_collections.poolwright.virt.plugins.module_utils.clock import Clock, Deadline
@@ -26,6 +26,7 @@ from ansible_collections.poolwright.virt.plugins.module_utils.migration import l
 from ansible_collections.poolwright.virt.plugins.module_utils.migration.account import Account, foreseen
 from ansible_collections.poolwright.virt.plugins.module_utils.migration.carry import Carrier
 from ansible_collections.poolwright.virt.plugins.module_utils.migration.facts import GuestFacts, HostFacts
+from ansible_collections.poolwright.virt.plugins.module_utils.migration.keys import places_with_secrets
 from ansible_collections.poolwright.virt.plugins.module_utils.migration.leftovers import Found
 from ansible_collections.poolwright.virt.plugins.module_utils.migration.live import NotEnded
 from ansible_collections.poolwright.virt.plugins.module_utils.migration.note import NAMESPACE, PREFIX, Note
@@ -86,11 +87,14 @@ class MigrationRun:
             return self._unchanged(there)
         if here.side.job:
             raise Busy("another job of it is under way", obj=wish.name, phase="check", hint="wait for it, or end it with virsh domjobabort")
+        with self._site.stats.phase("check"):
+            wish, missing = places_with_secrets(target, wish)
         facts, yonder, own = self._survey(here.guest, here.side.state)
+        yonder = replace(yonder, secrets=(*yonder.secrets, *missing))
         decided = plan(facts, own, yonder, wish)
         if self._check_mode:
             return foreseen(facts, own, yonder, decided, wish)
-        return self._carry_out(here.guest, facts, own, yonder, decided)
+        return self._carry_out(here.guest, facts, own, yonder, decided, wish)
 
     def _look(self) -> tuple[Found, Found]:
         source, target, name = self._site.source, self._site.target, self._wish.name
@@ -111,11 +115,12 @@ class MigrationRun:
     def _survey(self, guest: Guest, state: str) -> tuple[GuestFacts, HostFacts, HostFacts]:
         site = self._site
         with site.stats.phase("check"):
-            facts = survey.guest_seen(site.source, guest, survey.domain_of(guest), state)
+            domain = survey.domain_of(guest)
+            facts = survey.guest_seen(site.source, guest, domain, state, self._deadline)
             places = [f"{place.location}/{place.name or f'{facts.name}-{place.device}'}" for place in self._wish.disks]
             extra = [f"{path}.{end}" for path, place in zip(places, self._wish.disks) for end in ("raw", "qcow2") if place.backend != "rbd"]
             own = survey.source_seen(site.source)
-            return facts, survey.target_seen(site.target, site.source, facts, site.known, extra, self._deadline), own
+            return facts, survey.target_seen(site.target, site.source, domain, facts, site.known, extra, self._deadline), own
 
     # -- what an earlier run left
 
@@ -152,8 +157,8 @@ class MigrationRun:
 
     # -- carrying out
 
-    def _carry_out(self, guest: Guest, facts: GuestFacts, own: HostFacts, yonder: HostFacts, decided: Plan) -> Account:
-        site, wish = self._site, self._wish
+    def _carry_out(self, guest: Guest, facts: GuestFacts, own: HostFacts, yonder: HostFacts, decided: Plan, wish: Wish) -> Account:
+        site = self._site
         note = note_of(secrets.token_hex(8), facts, own, yonder, decided, wish, site.target.uri)
         carrier = Carrier(site.source, site.target, wish, site.clock, self._cancel, self._deadline)
         account = Account.of(facts, own, yonder, decided)

@@ -7,34 +7,37 @@
 from __future__ import annotations
 
 import os
-import secrets
 import xml.etree.ElementTree as ET
 from collections.abc import Iterable
 from contextlib import ExitStack
 from dataclasses import dataclass, field, replace
+from secrets import token_hex
 
 from ansible_collections.poolwright.virt.plugins.module_utils.clock import Deadline
 from ansible_collections.poolwright.virt.plugins.module_utils.errors import NotFound, OperationFailed
 from ansible_collections.poolwright.virt.plugins.module_utils.guests import tree
 from ansible_collections.poolwright.virt.plugins.module_utils.guests.power import name_of
+from ansible_collections.poolwright.virt.plugins.module_utils.imagebackend.files import SNAPSHOT_MARK
+from ansible_collections.poolwright.virt.plugins.module_utils.images import qcow2_header
 from ansible_collections.poolwright.virt.plugins.module_utils.libvirt.faults import Unsupported
 from ansible_collections.poolwright.virt.plugins.module_utils.libvirt.guest import Guest
 from ansible_collections.poolwright.virt.plugins.module_utils.libvirt.host import Host
 from ansible_collections.poolwright.virt.plugins.module_utils.libvirt.volumes import Directory, Volume
-from ansible_collections.poolwright.virt.plugins.module_utils.migration.facts import Disk, GuestFacts, HostFacts, There, guest_facts, paths_of
+from ansible_collections.poolwright.virt.plugins.module_utils.migration.facts import Disk, GuestFacts, HostFacts, Kept, Room, There, guest_facts, paths_of
+from ansible_collections.poolwright.virt.plugins.module_utils.migration.keys import secrets_wanting
 
 _PROBE = ".poolwright-probe-"
 _LONGEST_CHAIN = 50
 
 
-def guest_seen(host: Host, guest: Guest, domain: ET.Element, state: str) -> GuestFacts:
+def guest_seen(host: Host, guest: Guest, domain: ET.Element, state: str, deadline: Deadline) -> GuestFacts:
     """:param domain: as it runs, or its definition.
 
     :raises NotFound: one of its disks is not there.
     """
     facts = guest_facts(domain, state)
     with _Files(host) as files:
-        disks = tuple(_sized(disk, facts, guest, files) for disk in facts.disks)
+        disks = tuple(_sized(disk, facts, guest, files, deadline) for disk in facts.disks)
         nvram = files.find(facts.nvram) if facts.nvram else None
     persistent = guest.is_persistent()
     return replace(
@@ -74,12 +77,12 @@ class _Files:
         return found.find(os.path.basename(path)) if found is not None and os.path.basename(path) in names else None
 
 
-def _sized(disk: Disk, facts: GuestFacts, guest: Guest, files: _Files) -> Disk:
+def _sized(disk: Disk, facts: GuestFacts, guest: Guest, files: _Files, deadline: Deadline) -> Disk:
     if not disk.path or disk.kind not in ("file", "block"):
         return disk
     size = guest.disk_size(disk.device) if facts.active or disk.kind == "block" else 0
     if disk.kind == "block":
-        return replace(disk, size=size)
+        return replace(disk, size=size, allocated=size)
     volume = files.find(disk.path)
     if volume is None:
         hint = "bring it back, or take the disk off the guest"
@@ -89,7 +92,24 @@ def _sized(disk: Disk, facts: GuestFacts, guest: Guest, files: _Files) -> Disk:
     chain = disk.chain
     if disk.format == "qcow2" and not chain:
         chain = _bases(volume, files, facts.name)
-    return replace(disk, size=size, file_size=volume.size, chain=chain)
+    below = sum(base.allocated for base in (files.find(path) for path, _format in chain) if base is not None)
+    kept = _kept(disk, files) if disk.own else ()
+    inside = _inside(disk, files, deadline) if disk.format == "qcow2" else 0
+    return replace(disk, size=size, file_size=volume.size, chain=chain, allocated=volume.allocated, below=below, kept=kept, inside=inside)
+
+
+def _kept(disk: Disk, files: _Files) -> tuple[Kept, ...]:
+    folder, name = os.path.split(disk.path)
+    names = sorted(one for one in files.directory(folder)[1] if one.startswith(f"{name}{SNAPSHOT_MARK}"))
+    found = {os.path.join(folder, one): files.find(os.path.join(folder, one)) for one in names}
+    return tuple(Kept(path, volume.size, volume.allocated) for path, volume in found.items() if volume is not None)
+
+
+def _inside(disk: Disk, files: _Files, deadline: Deadline) -> int:
+    folder, name = os.path.split(disk.path)
+    directory = files.directory(folder)[0]
+    header = None if directory is None else qcow2_header.parse(directory.head(name, qcow2_header.HEADER_BYTES, deadline))
+    return 0 if header is None else header.snapshots
 
 
 def _bases(volume: Volume, files: _Files, name: str) -> tuple[tuple[str, str], ...]:
@@ -121,12 +141,13 @@ def source_seen(host: Host) -> HostFacts:
     return HostFacts(host.hostname(), capabilities.uuid, host.driver(), capabilities.arch, host.versions())
 
 
-def target_seen(host: Host, source: Host, guest: GuestFacts, known: Known, extra: Iterable[str], deadline: Deadline) -> HostFacts:
+def target_seen(host: Host, source: Host, domain: ET.Element, guest: GuestFacts, known: Known, extra: Iterable[str], deadline: Deadline) -> HostFacts:
     """:param extra: further paths that are to be looked for on the target."""
     capabilities = host.capabilities()
     able = host.domain_capabilities(guest.virt_type, guest.machine, guest.arch)
     same_name, same_uuid = host.guest(guest.name), host.guest_of(guest.uuid)
-    there, directories = _paths(host, source, guest, tuple(extra), known, deadline)
+    looked_for = (*paths_of(guest), *extra)
+    there, directories = _paths(host, source, guest, looked_for, known, deadline)
     return HostFacts(
         name=host.hostname(),
         uuid=capabilities.uuid,
@@ -142,8 +163,24 @@ def target_seen(host: Host, source: Host, guest: GuestFacts, known: Known, extra
         uuid_taken="" if same_uuid is None else same_uuid.name,
         there=there,
         directories=directories,
-        secrets=host.secrets.all() if guest.secrets else frozenset(),
+        secrets=secrets_wanting(host, source, domain, guest.secrets) if guest.secrets else (),
+        room=_rooms(host, {os.path.dirname(path) for path in looked_for if there.get(path) not in (There.SHARED, There.SAME)}),
     )
+
+
+def _rooms(host: Host, folders: Iterable[str]) -> dict[str, Room]:
+    """A directory that is not there gets the room of the one that it would be made in."""
+    found: dict[str, Room] = {}
+    for folder in folders:
+        above = folder
+        while folder not in found:
+            with host.directory(above) as directory:
+                if directory is not None:
+                    found[folder] = Room(*directory.room())
+            if above == os.path.dirname(above):
+                break
+            above = os.path.dirname(above)
+    return found
 
 
 def _cpu_fits(host: Host, source: Host, guest: GuestFacts) -> bool | None:
@@ -166,9 +203,8 @@ def _bridges(host: Host) -> frozenset[str] | None:
         return None
 
 
-def _paths(target: Host, source: Host, guest: GuestFacts, extra: tuple[str, ...], known: Known, deadline: Deadline) -> tuple[dict[str, There], frozenset[str]]:
+def _paths(target: Host, source: Host, guest: GuestFacts, paths: tuple[str, ...], known: Known, deadline: Deadline) -> tuple[dict[str, There], frozenset[str]]:
     """What the target has of the source's files. A directory that both have may be one, or two of one name."""
-    paths = (*paths_of(guest), *extra)
     found: dict[str, There] = {}
     exist = set()
     with _Files(source) as here, _Files(target) as yonder:
@@ -193,7 +229,7 @@ def _is_shared(mine: Directory, theirs: Directory, guest: GuestFacts) -> bool:
     own = f"{_PROBE}{guest.uuid}-"
     for stale in [name for name in mine.names() if name.startswith(own)]:
         mine.delete(stale)
-    name = f"{own}{secrets.token_hex(8)}"
+    name = f"{own}{token_hex(8)}"
     mine.create(name, "raw", 512)
     try:
         return name in theirs.names()

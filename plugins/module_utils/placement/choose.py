@@ -27,11 +27,13 @@ class Rules:
     :ivar reserve_mb: MiB that are left free on each host.
     :ivar memory_overcommit: how often a host's memory may be promised to guests; what is in use now is never promised again.
     :ivar cpu_overcommit: how many virtual CPUs there may be for each of the host's.
+    :ivar disk_reserve_mb: MiB that are left free on each file system that disks are copied to.
     """
 
     reserve_mb: int = 1024
     memory_overcommit: float = 1.0
     cpu_overcommit: float = 16.0
+    disk_reserve_mb: int = 1024
 
 
 @dataclass(frozen=True)
@@ -49,6 +51,7 @@ class Candidate:
     promised_mb: int = 0
     promised_cpus: int = 0
     promised_names: frozenset[str] = frozenset()
+    promised_room: Mapping[str, int] = field(default_factory=dict)
 
     def free_mb(self, rules: Rules) -> int:
         """MiB that further guests can have: of what is not in use, and of what is promised to nobody."""
@@ -57,6 +60,11 @@ class Candidate:
 
     def free_cpus(self, rules: Rules) -> int:
         return int(self.facts.cpus * rules.cpu_overcommit) - self.facts.committed_cpus - self.promised_cpus
+
+    def needs(self, guest: GuestFacts) -> Mapping[str, int]:
+        """MiB by mount point that copying its disks takes."""
+        verdict = self.verdicts.get(guest.uuid)
+        return {} if verdict is None else verdict.needs
 
     def share_with(self, guest: GuestFacts, rules: Rules) -> float:
         """How full it is with the guest on it, from 0 to 1: by what there is less of."""
@@ -67,11 +75,15 @@ class Candidate:
     def promising(self, guest: GuestFacts, mode: Mode) -> Candidate:
         """The host with the guest on its way to it."""
         takes = load_of(guest, mode)
+        room = {**self.promised_room}
+        for mount, mib in self.needs(guest).items():
+            room[mount] = room.get(mount, 0) + mib
         return replace(
             self,
             promised_mb=self.promised_mb + takes[0],
             promised_cpus=self.promised_cpus + takes[1],
             promised_names=self.promised_names | {guest.name},
+            promised_room=room,
         )
 
 
@@ -103,7 +115,7 @@ def choose(guest: GuestFacts, source: HostFacts, mode: Mode, hosts: Sequence[Can
 
 def rejection(host: Candidate, guest: GuestFacts, source: HostFacts, mode: Mode, rules: Rules) -> str:
     """Why a host cannot take a guest, "" if it can. What no free space would mend comes first."""
-    checks = (_itself, _names, _kind, _versions, _cpu, _networks, _room)
+    checks = (_itself, _names, _kind, _versions, _cpu, _networks, _room, _disk_room)
     for check in checks:
         reason = check(host, guest, source, mode, rules)
         if reason:
@@ -175,6 +187,15 @@ def _room(host: Candidate, guest: GuestFacts, _source: HostFacts, mode: Mode, ru
     free_cpus = host.free_cpus(rules)
     if cpus > free_cpus:
         return f"has {max(0, free_cpus)} virtual CPUs left, and it takes {cpus}"
+    return ""
+
+
+def _disk_room(host: Candidate, guest: GuestFacts, _source: HostFacts, _mode: Mode, rules: Rules) -> str:
+    for mount, mib in host.needs(guest).items():
+        if mount in host.facts.room:
+            left = host.facts.room[mount] - host.promised_room.get(mount, 0) - rules.disk_reserve_mb
+            if mib > left:
+                return f"has {max(0, left)} MiB left on {mount} for disks that are copied, and those of this guest take {mib}"
     return ""
 
 

@@ -36,6 +36,7 @@ class GuestFacts:
     :ivar networks: of libvirt, by name.   :ivar devices: bridges of the host that its cards are joined to.
     :ivar tied: why it cannot move at all, in words.   :ivar not_cold: why it can move only while it runs.
     :ivar disks: its writable disks' files and devices, by path.
+    :ivar disk_files: of each disk and medium that is a file, the files it consists of, with the bytes that each takes.
     :ivar pool: whose machine it is, "" for none.
     """
 
@@ -55,6 +56,7 @@ class GuestFacts:
     tied: tuple[str, ...] = ()
     not_cold: tuple[str, ...] = ()
     disks: tuple[str, ...] = ()
+    disk_files: Mapping[str, Mapping[str, int]] = field(default_factory=dict)
     pool: str = ""
 
     @property
@@ -82,6 +84,7 @@ class HostFacts:
     :ivar cpu: its own ``<cpu>`` as XML; ``cpu_model`` is for people.
     :ivar machines: machine types by ``arch/virt_type``, such as ``x86_64/kvm``.
     :ivar networks: those that are active.   :ivar devices: its bridges and network cards, None where they cannot be told.
+    :ivar room: MiB that are left on the file systems that guests' disks would be copied to, by mount point.
     """
 
     hostname: str
@@ -98,6 +101,7 @@ class HostFacts:
     networks: tuple[str, ...] = ()
     devices: tuple[str, ...] | None = None
     residents: tuple[Resident, ...] = ()
+    room: Mapping[str, int] = field(default_factory=dict)
 
     @property
     def committed_mb(self) -> int:
@@ -111,10 +115,14 @@ class HostFacts:
 
 @dataclass(frozen=True)
 class Verdict:
-    """Whether a host can show a guest the CPU it needs: why not, in words; "" where it can."""
+    """Whether a host can show a guest the CPU it needs: why not, in words; "" where it can.
+
+    :ivar needs: MiB by mount point that its disks would take there, of those that are not there already.
+    """
 
     live: str = ""
     cold: str = ""
+    needs: Mapping[str, int] = field(default_factory=dict)
 
 
 def as_dict(facts: GuestFacts | HostFacts | Verdict) -> dict[str, Any]:
@@ -135,6 +143,8 @@ def guest_from(data: Any, place: str) -> GuestFacts:
     for key in ("live_cpu", "cold_cpu"):
         if key in values:
             values[key] = CpuNeed(**_checked(CpuNeed, values[key], f"{place}.{key}"))
+    for path, files in values.get("disk_files", {}).items():
+        _numbers(files, f"{place}.disk_files[{path}]")
     return GuestFacts(**values)
 
 
@@ -144,16 +154,19 @@ def host_from(data: Any, place: str) -> HostFacts:
     residents = values.pop("residents", ())
     values["residents"] = tuple(Resident(**_checked(Resident, one, f"{place}.residents[{number}]")) for number, one in enumerate(residents))
     values["machines"] = {str(kind): _texts(names, f"{place}.machines.{kind}") for kind, names in dict(values.get("machines") or {}).items()}
+    _numbers(values.get("room", {}), f"{place}.room")
     return HostFacts(**values)
 
 
 def verdict_from(data: Any, place: str) -> Verdict:
     """:raises InvalidSpec: it is not what ``as_dict`` makes of a verdict."""
-    return Verdict(**_checked(Verdict, data, place))
+    values = _checked(Verdict, data, place)
+    _numbers(values.get("needs", {}), f"{place}.needs")
+    return Verdict(**values)
 
 
 # What a field holds, by the annotation it has.
-_KINDS: Mapping[str, tuple[type, ...]] = {"str": (str,), "int": (int,), "bool": (bool,), "Mapping[str, tuple[str, ...]]": (Mapping,), "CpuNeed": (Mapping,)}
+_KINDS: Mapping[str, tuple[type, ...]] = {"str": (str,), "int": (int,), "bool": (bool,), "CpuNeed": (Mapping,)}
 
 
 def _checked(kind: type, data: Any, place: str) -> dict[str, Any]:
@@ -173,7 +186,7 @@ def _checked(kind: type, data: Any, place: str) -> dict[str, Any]:
                 problems.append(f"{place}.{one.name}: {value!r} is no list")
             else:
                 values[one.name] = tuple(value) if "Resident" in annotation else _texts(value, f"{place}.{one.name}")
-        elif not isinstance(value, _KINDS[annotation]) or (annotation == "int" and isinstance(value, bool)):
+        elif not isinstance(value, _kinds(annotation)) or (annotation == "int" and isinstance(value, bool)):
             problems.append(f"{place}.{one.name}: {value!r} is of another type than {annotation}")
         else:
             values[one.name] = value
@@ -185,8 +198,17 @@ def _checked(kind: type, data: Any, place: str) -> dict[str, Any]:
     return values
 
 
+def _kinds(annotation: str) -> tuple[type, ...]:
+    return (Mapping,) if annotation.startswith("Mapping[") else _KINDS[annotation]
+
+
 def _needed(kind: type) -> tuple[str, ...]:
     return {GuestFacts: ("name", "uuid", "state"), Resident: ("name", "uuid", "active"), HostFacts: ("hostname", "uuid", "arch")}.get(kind, ())
+
+
+def _numbers(value: Any, place: str) -> None:
+    if not isinstance(value, Mapping) or not all(isinstance(one, int) and not isinstance(one, bool) for one in value.values()):
+        raise InvalidSpec([f"{place}: {value!r} does not name numbers"])
 
 
 def _texts(value: Any, place: str) -> tuple[str, ...]:

@@ -32,7 +32,7 @@ def plan_request(params: Mapping[str, Any]) -> Result:
         live=bool(params.get("live", True)),
         cold=bool(params.get("cold", False)),
         stopped=bool(params.get("stopped", True)),
-        rules=Rules(int(params["reserve_mb"]), float(params["memory_overcommit"]), float(params["cpu_overcommit"])),
+        rules=Rules(int(params["reserve_mb"]), float(params["memory_overcommit"]), float(params["cpu_overcommit"]), int(params["disk_reserve_mb"])),
     )
     return {"changed": False, **as_result(plan_evacuation(places, wish))}
 
@@ -62,8 +62,7 @@ def _faults(places: Iterable[Place], drain: Iterable[str], params: Mapping[str, 
             found.append(f"drain: {name} is not among the hosts: {', '.join(names) or 'there are none'}")
         elif known[name].facts is None:
             found.append(f"drain: {name} could not be read: {known[name].error or 'it gave no answer'}")
-    if int(params["reserve_mb"]) < 0:
-        found.append(f"reserve_mb: {params['reserve_mb']} is below 0")
+    found += [f"{key}: {params[key]} is below 0" for key in ("reserve_mb", "disk_reserve_mb") if int(params[key]) < 0]
     found += [f"{key}: {params[key]} is not above 0" for key in ("memory_overcommit", "cpu_overcommit") if float(params[key]) <= 0]
     unknown = sorted(set(params.get("guests") or ()) - {guest.name for name in drain if name in known for guest in known[name].guests})
     # A guest that has left already is what a second run meets.

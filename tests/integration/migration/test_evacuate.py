@@ -139,6 +139,34 @@ def test_what_cannot_move_is_left_and_told_of(pair: Pair, evacuation: Evacuation
     assert {row["name"]: row["rejected"] for row in evacuation.report()["guests"] if row["status"] == "left"} == {"e-late": {"kvm-2": "is drained"}}
 
 
+def test_a_host_without_room_for_its_disks_is_not_chosen(pair: Pair, evacuation: Evacuation) -> None:
+    """The copied disk of the one, and not the shared one of the other; what the plan cannot know `libvirt_migrate` refuses before it begins."""
+    folder = pair.local / "disks"
+    for name, place in (("e-1", folder), ("e-2", pair.shared / "disks")):
+        pair.guest(1, name=name, disks=[{"backend": "flat", "location": str(place), "name": name, "size_gb": 0.04}], state="shutoff")
+    own = pair.folder / "1" / "local" / "disks" / "e-1.raw"
+    with own.open("r+b") as stream:
+        stream.write(b"x" * (30 << 20))
+    pair.on(2, "mkdir", "-p", str(folder))
+    pair.on(2, "mount", "-t", "tmpfs", "-o", "size=20m", "tmpfs", str(folder))
+    try:
+        done = evacuation.run(host_evacuate_disk_reserve_mb=0)
+        assert done.returncode != 0
+        rows = {row["name"]: row for row in evacuation.report()["guests"]}
+        assert {name: row["status"] for name, row in rows.items()} == {"e-1": "left", "e-2": "moved"}
+        said = rows["e-1"]["rejected"]["kvm-2"]
+        assert re.fullmatch(rf"has \d+ MiB left on {folder} for disks that are copied, and those of this guest take 3\d", said)
+        assert said in done.stdout
+        told = pair.migrate("e-1")
+        assert told["code"] == "invalid_spec" and re.search(rf"kvm2 has \d+ MiB left in {folder}, and 3\d are to be copied there", told["error"]), told
+        assert pair.states("e-1") == ("shut off", "")
+    finally:
+        pair.on(2, "umount", str(folder))
+    done = evacuation.run(host_evacuate_disk_reserve_mb=0)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert evacuation.became() == {"e-1": ("moved", "cold")}
+
+
 def test_a_guest_that_may_not_move_live_is_shut_down_for_it(pair: Pair, evacuation: Evacuation) -> None:
     address = pair.boot("e-1", pair.shared / "disks", location=str(pair.shared / "state"))
     before = pair.alive(address)

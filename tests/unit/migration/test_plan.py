@@ -12,7 +12,7 @@ import pytest
 
 from ansible_collections.poolwright.virt.plugins.module_utils.errors import InvalidSpec
 from ansible_collections.poolwright.virt.plugins.module_utils.libvirt.capabilities import Versions
-from ansible_collections.poolwright.virt.plugins.module_utils.migration.facts import Disk, GuestFacts, HostFacts, There
+from ansible_collections.poolwright.virt.plugins.module_utils.migration.facts import Disk, GuestFacts, HostFacts, Kept, Room, SecretCopy, There
 from ansible_collections.poolwright.virt.plugins.module_utils.migration.moving import flag_names
 from ansible_collections.poolwright.virt.plugins.module_utils.migration.plan import plan
 from ansible_collections.poolwright.virt.plugins.module_utils.migration.wish import Mode, NewPlace, Storage, Tuning, Wish
@@ -133,7 +133,7 @@ def test_disks_elsewhere_are_made_there() -> None:
         (replace(GUEST, snapshots=2), TARGET, "2 snapshots"),
         (replace(GUEST, state="shutoff", saved=True), TARGET, "its memory is saved"),
         (replace(GUEST, state="shutoff", tpm=True), TARGET, "its TPM"),
-        (replace(GUEST, secrets=("s-1",)), TARGET, "the secret s-1"),
+        (GUEST, replace(TARGET, secrets=(SecretCopy("s-1", problem="the secret s-1 is not there"),)), "target: the secret s-1"),
         (replace(GUEST, disks=(replace(DATA, kind="block", path="/dev/vg/web"),)), TARGET, "cannot be seen"),
         (replace(GUEST, disks=(replace(DATA, format="vmdk"),)), TARGET, "vmdk"),
     ],
@@ -158,3 +158,38 @@ def test_the_mode_follows_the_guest() -> None:
 def test_disks_cannot_be_copied_through_libvirts_own_connection() -> None:
     assert "transport" in refused(wish=replace(WISH, tuning=Tuning(transport="ssh")))
     assert hows(target=shared(), wish=replace(WISH, tuning=Tuning(transport="ssh")))["vda"] == "shared"
+
+
+def test_there_is_room_for_what_is_made_on_the_target() -> None:
+    kept = replace(DATA, allocated=600, kept=(Kept("/d/web_data.raw@clean", 1 << 30, 300),))
+    guest = replace(GUEST, disks=(replace(ROOT, path="/e/web_root.qcow2", allocated=100, below=1 << 20), kept), nvram="/n/web_VARS.fd", nvram_size=50)
+    one, based = Room(1 << 40, 999), {"/i/base.qcow2": There.SAME}
+    target = replace(TARGET, there=based)
+    # Two directories of one file system: 100 and 600 and 300.
+    assert "0 MiB left in /d, /e, and 1 are to be copied there" in refused(guest, replace(target, room={"/d": one, "/e": one, "/n": Room(1 << 30, 50)}))
+    for room in ({"/d": replace(one, left=900), "/e": replace(one, left=100)}, {"/d": replace(one, left=1000), "/e": replace(one, left=1000)}, {}):
+        assert hows(guest, replace(target, room=room)) == {"vda": "copied", "vdb": "copied"}
+    assert "left in /n" in refused(guest, replace(target, room={"/n": Room(1 << 30, 49)}))
+    # With what it stands on, but never more than the guest sees.
+    flat = replace(guest, disks=(replace(ROOT, size=800_000, allocated=100, below=1 << 20),), nvram="")
+    assert "left in /d" in refused(flat, replace(TARGET, room={"/d": Room(1 << 40, 799_999)}))
+    assert hows(flat, replace(TARGET, room={"/d": Room(1 << 40, 800_000)})) == {"vda": "copied"}
+    # What is shared takes none.
+    assert hows(target=replace(shared(), room={"/d": Room(1, 0)})) == {"vda": "shared", "vdb": "shared", "sda": "shared"}
+
+
+def test_snapshots_go_with_the_disk_or_it_does_not_go() -> None:
+    kept = (Kept("/d/web_root.qcow2@clean", 10, 10),)
+    guest = replace(GUEST, disks=(replace(ROOT, kept=kept),))
+    based = replace(TARGET, there={"/i/base.qcow2": There.SAME})
+    assert plan(guest, SOURCE, based, WISH).kept == kept
+    assert plan(guest, SOURCE, shared(), WISH).kept == ()
+    assert "snapshots clean, which stand on /i/base.qcow2, which the target has not got" in refused(guest)
+    assert "another file /d/web_root.qcow2@clean" in refused(guest, replace(based, there={**based.there, kept[0].path: There.OTHER}))
+    # QEMU copies this one's base too, since that of the other is wanting.
+    both = replace(guest, disks=(*guest.disks, replace(ROOT, device="vdb", path="/d/2.qcow2", chain=(("/i/other.qcow2", "qcow2"),))))
+    assert "use mode: cold" in refused(both, based)
+    inside = replace(GUEST, disks=(replace(ROOT, inside=2),))
+    assert "2 snapshots inside its file" in refused(inside, based)
+    assert hows(replace(inside, state="shutoff"), based) == {"vda": "sent"}
+    assert hows(inside, shared()) == {"vda": "shared"}

@@ -10,8 +10,9 @@ import xml.etree.ElementTree as ET
 
 from ansible_collections.poolwright.virt.plugins.module_utils.guests import record, tree
 from ansible_collections.poolwright.virt.plugins.module_utils.migration.facts import guest_facts
+from ansible_collections.poolwright.virt.plugins.module_utils.migration.moves import DiskMove
 from ansible_collections.poolwright.virt.plugins.module_utils.migration.note import NAMESPACE, Note
-from ansible_collections.poolwright.virt.plugins.module_utils.migration.plan import DiskMove, Plan
+from ansible_collections.poolwright.virt.plugins.module_utils.migration.plan import Plan
 from ansible_collections.poolwright.virt.plugins.module_utils.migration.rewrite import needed, rewritten, with_note
 from ansible_collections.poolwright.virt.plugins.module_utils.migration.wish import NewPlace
 

@@ -180,7 +180,8 @@ def request(**changes: Any) -> dict[str, Any]:
     facts = {"host": as_dict(SOURCE), "guests": [as_dict(GUEST)], "verdicts": {}}
     other = {"host": as_dict(HOST), "guests": [], "verdicts": {"u-1": {"live": "", "cold": ""}}}
     hosts = [{"name": "kvm-1", "uri": "", "facts": facts}, {"name": "kvm-2", "uri": "qemu+tls://kvm-2/system", "facts": other}]
-    return {"hosts": hosts, "drain": ["kvm-1"], "guests": [], "reserve_mb": 1024, "memory_overcommit": 1.0, "cpu_overcommit": 16.0, **changes}
+    rules = {"reserve_mb": 1024, "disk_reserve_mb": 1024, "memory_overcommit": 1.0, "cpu_overcommit": 16.0}
+    return {"hosts": hosts, "drain": ["kvm-1"], "guests": [], **rules, **changes}
 
 
 def test_facts_come_back_as_they_were() -> None:
@@ -213,6 +214,7 @@ def gone_elsewhere() -> dict[str, Any]:
     [
         ({"drain": ["kvm-9"]}, "drain: kvm-9 is not among the hosts: kvm-1, kvm-2"),
         ({"reserve_mb": -1}, "reserve_mb: -1 is below 0"),
+        ({"disk_reserve_mb": -1}, "disk_reserve_mb: -1 is below 0"),
         ({"cpu_overcommit": 0}, "cpu_overcommit: 0 is not above 0"),
         ({"guests": ["nobody"]}, "guests: no host has a guest nobody"),
         ({"hosts": [{"name": "kvm-1", "facts": {"msg": "no route to host"}}]}, "drain: kvm-1 could not be read: no route to host"),
@@ -225,3 +227,21 @@ def gone_elsewhere() -> dict[str, Any]:
 def test_what_is_wrong_is_told_with_its_place(changes: dict[str, Any], words: str) -> None:
     with pytest.raises(InvalidSpec, match=words):
         plan_request(request(**changes))
+
+
+def test_disks_that_are_copied_have_room_where_they_go() -> None:
+    full = replace(HOST, room={"/srv": 4096})
+    fine, needing = FINE["u-1"], {"u-1": Verdict(needs={"/srv": 3072}), "u-2": Verdict(needs={"/srv": 1, "/unknown": 1 << 20})}
+    assert not fine.needs
+    host = Candidate("kvm-2", full, verdicts=needing)
+    assert rejection(host, GUEST, SOURCE, Mode.LIVE, RULES) == ""
+    assert rejection(host, GUEST, SOURCE, Mode.COLD, RULES) == ""
+    tight = rejection(host, GUEST, SOURCE, Mode.LIVE, replace(RULES, disk_reserve_mb=1025))
+    assert tight == "has 3071 MiB left on /srv for disks that are copied, and those of this guest take 3072"
+    # What it is to get counts at once, and a file system that nobody looked at does not.
+    second = replace(GUEST, name="web-2", uuid="u-2")
+    assert rejection(host, second, SOURCE, Mode.LIVE, RULES) == ""
+    assert "has 0 MiB left on /srv" in rejection(host.promising(GUEST, Mode.LIVE), second, SOURCE, Mode.LIVE, RULES)
+    assert as_dict(host_from(as_dict(full), "host")) == as_dict(full)
+    with pytest.raises(InvalidSpec, match="does not name numbers"):
+        host_from({**as_dict(full), "room": {"/srv": "much"}}, "host")

@@ -29,6 +29,7 @@ class DiskLab(ABC):
     :cvar name: on the command line and in the table.
     :cvar in_guest: it needs a kernel that this machine may not run: its cases run in a guest.
     :cvar kept_in_files: its disks are files of this machine.
+    :cvar keeps_bases: the backend keeps volumes there that disks are made from.
     :cvar bad_locations: texts that are no location for the backend.
     :cvar shortages: kinds of room, and rising amounts of it, from nothing to more than enough for a disk of 8 MiB.
     :cvar changing: the same for what is done to a disk that is there.
@@ -40,6 +41,7 @@ class DiskLab(ABC):
     backend: ClassVar[str]
     in_guest: ClassVar[bool] = False
     kept_in_files: ClassVar[bool] = False
+    keeps_bases: ClassVar[bool] = False
     bad_locations: ClassVar[tuple[str, ...]]
     bad_names: ClassVar[tuple[str, ...]] = ()
     package: ClassVar[str] = "qemu-utils"
@@ -87,6 +89,11 @@ class DiskLab(ABC):
     @abstractmethod
     def narrow(self, kind: str, amount: int) -> None:
         """Leave so much room, besides what is there, in the block of ``room`` or ``plenty``."""
+
+    def elsewhere(self) -> AbstractContextManager[str]:
+        """Another location of this kind beside the case's own, with room for a disk of 8 MiB and its base."""
+        kind, amounts = next(iter(self.shortages.items()))
+        return self.room(kind, amounts[-1])
 
     def widen(self) -> None:  # noqa: B027 (elsewhere, reading takes no room)
         """Have room to read a disk by, in such a block."""

@@ -117,6 +117,7 @@ class LvmThinLab(LvmLab):
     """Thin volumes: a pool of 100 MiB, and one of 2."""
 
     name = "lvm_thin"
+    keeps_bases = True
     group, location = "lab-thin", "lab-thin/lab-pool"
     tiny, tiny_location = "lab-thin-tiny", "lab-thin-tiny/lab-pool"
     no_location = "lab-thin/nowhere"

@@ -28,6 +28,7 @@ class RbdLab(DiskLab):
     """A namespace of the pool ``rbd`` for each case, and the pool ``tiny``, whose quota is 2 MiB."""
 
     name = backend = "rbd"
+    keeps_bases = True
     bad_locations = ("", "/", "a/b/c", "../x", "pool@snap", "pool/", "-x")
     bad_names = ("poolwright-base-1",)
     package = "ceph-common"
@@ -60,11 +61,7 @@ class RbdLab(DiskLab):
 
     def end(self) -> None:
         for location in (self.location, self.tiny_location, _NARROW):
-            # Clones before what they were cloned from.
-            for _round in range(2):
-                for name in self.volumes(location):
-                    with contextlib.suppress(LabFailed):
-                        self._remove(f"{location}/{name}")
+            self._empty(location)
         self._rbd("namespace", "remove", self.location)
 
     def volumes(self, location: str = "") -> list[str]:
@@ -103,6 +100,17 @@ class RbdLab(DiskLab):
         pools = json.loads(self._ceph("osd", "dump", "--format", "json"))["pools"]
         return str(next(pool["flags_names"] for pool in pools if pool["pool_name"] == _NARROW))
 
+    @contextlib.contextmanager
+    def elsewhere(self) -> Iterator[str]:
+        here = self.location
+        self.begin()
+        other, self.location = self.location, here
+        try:
+            yield other
+        finally:
+            self._empty(other)
+            self._rbd("namespace", "remove", other)
+
     def disconnect(self) -> None:
         ceph_client.stop_idle()
 
@@ -122,6 +130,13 @@ class RbdLab(DiskLab):
     def foreign_is_whole(self, name: str) -> bool:
         said = json.loads(self._rbd("info", f"{self.location}/{name}", "--format", "json"))
         return bool(said["size"] == 3 * 1024 * 1024 and said["snapshot_count"] == 0)
+
+    def _empty(self, location: str) -> None:
+        # Clones before what they were cloned from.
+        for _round in range(2):
+            for name in self.volumes(location):
+                with contextlib.suppress(LabFailed):
+                    self._remove(f"{location}/{name}")
 
     def _remove(self, image: str) -> None:
         for row in json.loads(self._rbd("snap", "ls", image, "--format", "json")):
