@@ -22,7 +22,7 @@ from ansible_collections.poolwright.virt.plugins.module_utils.imagebackend.ceph_
 from ansible_collections.poolwright.virt.plugins.module_utils.imagebackend.notes import Note, ObjectNote
 from ansible_collections.poolwright.virt.plugins.module_utils.imagebackend.options import DEFAULT_OPTIONS, DiskOptions
 from ansible_collections.poolwright.virt.plugins.module_utils.imagebackend.rbd_bases import Bases
-from ansible_collections.poolwright.virt.plugins.module_utils.imagebackend.rbd_making import FEATURES, MARK, Making
+from ansible_collections.poolwright.virt.plugins.module_utils.imagebackend.rbd_making import DYING, FEATURES, MARK, Making
 from ansible_collections.poolwright.virt.plugins.module_utils.imagebackend.records import Base, DiskInfo, DiskRecord
 from ansible_collections.poolwright.virt.plugins.module_utils.images.cache import CachedImage
 from ansible_collections.poolwright.virt.plugins.module_utils.images.sparse import CHUNK, naming_storage_errors
@@ -129,15 +129,7 @@ class Rbd(Image):
         if not ours:
             raise base.foreign(self._path)
         self._refuse_watched(deadline)
-        with makers.maker(self.location, deadline.clock) as worker:
-            dying = worker.dying_name("image")
-            self._making.rename(self.name, dying, deadline)
-            try:
-                self._ask("remove", deadline, name=dying)
-            except Busy:
-                # Opened meanwhile, or cloned by somebody: it stays what it was.
-                self._making.rename(dying, self.name, deadline)
-                raise
+        self._making.remove(self.name, deadline)
         return True
 
     def bases(self, deadline: Deadline) -> list[Base]:
@@ -199,6 +191,9 @@ class Rbd(Image):
             names = ", ".join(there) or "none"
             raise NotFound("there is no such snapshot", obj=f"{self._path}@{snapshot}", phase="snapshot", hint=f"there are: {names}")
         self._refuse_watched(deadline)
+        lacking = int(self._ask("discarded", deadline, "snapshot", name=self.name, snapshot=snapshot))
+        if lacking:
+            base.check_room(self, lacking, self._path, deadline)
         self._ask("revert", deadline, "snapshot", name=self.name, snapshot=snapshot)
         self._ask("grow", deadline, "snapshot", name=self.name, size=record.size)
 
@@ -256,9 +251,9 @@ class Rbd(Image):
     # -- looking
 
     def _is_ours(self, deadline: Deadline) -> bool | None:
-        """None where there is no image of the name."""
+        """None where there is no image of the name, or half of one."""
         found = self._ask("look", deadline, "check", name=self.name)
-        if found is None or found["name"] != self.name:
+        if found is None or found["name"] != self.name or DYING in found["keys"]:
             return None
         return MARK in found["keys"]
 

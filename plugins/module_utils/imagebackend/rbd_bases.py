@@ -10,7 +10,7 @@ import contextlib
 from typing import Any
 
 from ansible_collections.poolwright.virt.plugins.module_utils.clock import Deadline
-from ansible_collections.poolwright.virt.plugins.module_utils.errors import Busy, NotFound, VirtError
+from ansible_collections.poolwright.virt.plugins.module_utils.errors import Busy, InsufficientResources, NotFound, VirtError
 from ansible_collections.poolwright.virt.plugins.module_utils.imagebackend import makers
 from ansible_collections.poolwright.virt.plugins.module_utils.imagebackend.base import whole_sectors
 from ansible_collections.poolwright.virt.plugins.module_utils.imagebackend.rbd_making import FEATURES, MARK, Making
@@ -43,6 +43,7 @@ class Bases:
             making.ask("mark", deadline, name=unfinished, mark=_DIGEST, value=image.digest)
             making.convert(image.path, image.format, unfinished, deadline)
             self._keep(unfinished, deadline)
+            self._remove_half(base_name(image.digest), deadline)
             making.take_name(unfinished, base_name(image.digest), deadline)
 
     def clone(self, image: CachedImage, name: str, deadline: Deadline) -> None:
@@ -69,6 +70,10 @@ class Bases:
                 self._making.rename(name, dying, deadline)
             except NotFound:
                 return False
+            except InsufficientResources:
+                # In a full pool, which takes no new name: without its snapshot it is no base any more.
+                self._making.ask("remove", deadline, name=name)
+                return True
             try:
                 self._refuse_used(name, self._look(dying, deadline), deadline)
                 self._making.ask("remove", deadline, name=dying)
@@ -76,6 +81,12 @@ class Bases:
                 self._bring_back(dying, name, deadline)
                 raise
         return True
+
+    def _remove_half(self, name: str, deadline: Deadline) -> None:
+        """End the removal of one that had lost its snapshot, and not its name."""
+        snapshots = self._making.ask("snapshots", deadline, name=name)
+        if snapshots is not None and SNAPSHOT not in snapshots and self._look(name, deadline) is not None:
+            self._making.ask("remove", deadline, name=name)
 
     def _bring_back(self, dying: str, name: str, deadline: Deadline) -> None:
         """Whole, under its name; where somebody has made it anew meanwhile, it stays a leftover for as long as there is a clone."""

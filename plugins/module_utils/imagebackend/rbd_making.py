@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from ansible_collections.poolwright.virt.plugins.module_utils.clock import Deadline
-from ansible_collections.poolwright.virt.plugins.module_utils.errors import Busy, VirtError
+from ansible_collections.poolwright.virt.plugins.module_utils.errors import Busy, InsufficientResources, VirtError
 from ansible_collections.poolwright.virt.plugins.module_utils.imagebackend import files, makers
 from ansible_collections.poolwright.virt.plugins.module_utils.imagebackend.ceph import Access
 from ansible_collections.poolwright.virt.plugins.module_utils.imagebackend.ceph_client import Rados
@@ -19,6 +19,7 @@ from ansible_collections.poolwright.virt.plugins.module_utils.images import qemu
 
 # Deep flatten: a disk that was made independent of its base is so with all its snapshots.
 FEATURES = ("layering", "exclusive-lock", "object-map", "fast-diff", "deep-flatten")
+DYING = "poolwright-dying"  # likewise, of a disk that could not lose its name before it is removed
 MARK = "poolwright"  # in the image's metadata, which a clone takes over from its base
 
 
@@ -74,6 +75,33 @@ class Making:
         """:raises Busy: the new name is taken."""
         self.ask("rename", deadline, name=name, new=new)
 
+    # -- removing
+
+    def remove(self, name: str, deadline: Deadline) -> None:
+        """A disk's name goes first: one that is half removed is no disk. :raises Busy: it is in use, and stays what it was."""
+        with makers.maker(self.location, deadline.clock) as worker:
+            dying = worker.dying_name("image")
+            try:
+                self.rename(name, dying, deadline)
+            except InsufficientResources:
+                self._remove_in_place(name, deadline)
+                return
+            try:
+                self.ask("remove", deadline, name=dying)
+            except Busy:
+                # Opened meanwhile, or cloned by somebody.
+                self.rename(dying, name, deadline)
+                raise
+
+    def _remove_in_place(self, name: str, deadline: Deadline) -> None:
+        """In a full pool, which takes no new name."""
+        self.ask("mark", deadline, name=name, mark=DYING)
+        try:
+            self.ask("remove", deadline, name=name)
+        except Busy:
+            self.ask("unmark", deadline, name=name, mark=DYING)
+            raise
+
     # -- after who died
 
     def sweep(self, deadline: Deadline) -> None:
@@ -90,7 +118,11 @@ class Making:
             makers.forget_dead(self.location)
 
     def mend_name(self, name: str, deadline: Deadline) -> bool:
-        """Free a name that a dead maker's rename has taken, and has not listed the image under; whether it was so."""
+        """Free a name that a dead maker's rename has taken, and has not listed the image under, or whose image it had half removed; whether it was so."""
+        found = self.ask("look", deadline, name=name)
+        if found is not None and found["name"] == name and DYING in found["keys"]:
+            self.ask("remove", deadline, name=name)
+            return True
         holder = self.ask("holder", deadline, name=name)
         if holder is None or holder == name:
             return False

@@ -33,6 +33,8 @@ class RbdLab(DiskLab):
     bad_names = ("poolwright-base-1",)
     package = "ceph-common"
     shortages: ClassVar[Mapping[str, Sequence[int]]] = {"MiB": (0, 1, 5, 64)}
+    changing: ClassVar[Mapping[str, Sequence[int]]] = {"MiB": (0, 64)}
+    takes_room: ClassVar[Mapping[str, frozenset[str]]] = {"MiB": frozenset({"flatten"})}
     options = DiskOptions(conf=_CONF)
 
     def __init__(self, folder: Path) -> None:
@@ -68,11 +70,35 @@ class RbdLab(DiskLab):
     @contextlib.contextmanager
     def room(self, kind: str, amount: int) -> Iterator[str]:
         # No quota at all is what 0 would mean.
-        self._ceph("osd", "pool", "set-quota", _NARROW, "max_bytes", str(amount * 1024 * 1024 or 1))
+        self._quota(amount * 1024 * 1024 or 1)
         try:
             yield _NARROW
         finally:
-            self._ceph("osd", "pool", "set-quota", _NARROW, "max_bytes", "0")
+            self._quota(0)
+
+    @contextlib.contextmanager
+    def plenty(self) -> Iterator[str]:
+        try:
+            yield _NARROW
+        finally:
+            self._quota(0)
+
+    def narrow(self, kind: str, amount: int) -> None:
+        """And wait until the cluster has noticed that the pool is full, or is so no more."""
+        self._quota(amount * 1024 * 1024 + self._stored() if amount else 1)
+        while ("full_quota" in self._flags()) == bool(amount):
+            time.sleep(0.2)
+
+    def _quota(self, size: int) -> None:
+        self._ceph("osd", "pool", "set-quota", _NARROW, "max_bytes", str(size))
+
+    def _stored(self) -> int:
+        pools = json.loads(self._ceph("df", "--format", "json"))["pools"]
+        return int(next(pool["stats"]["stored"] for pool in pools if pool["name"] == _NARROW))
+
+    def _flags(self) -> str:
+        pools = json.loads(self._ceph("osd", "dump", "--format", "json"))["pools"]
+        return str(next(pool["flags_names"] for pool in pools if pool["pool_name"] == _NARROW))
 
     @contextlib.contextmanager
     def elsewhere(self) -> Iterator[str]:
