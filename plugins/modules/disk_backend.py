@@ -134,14 +134,17 @@ options:
     description:
       - UUID of the libvirt secret that holds that user's key, for guests that use the disk.
     type: str
-  state: &state
+  state:
     description:
       - V(present) makes what is missing and grows what is too small.
       - V(absent) removes the disk, its snapshots and its record.
       - V(identical_to) makes what O(like) names once more, from the same image or contents, whatever the backend. The new disk is read back, and its
         digest compared. What a guest wrote to the other disk since is not copied.
+      - V(pruned) removes what O(backend) keeps of images at O(location) to make disks from, where no disk and no snapshot stands on it. It takes
+        no O(name). V(rbd) keeps an image of each, and V(lvm) with a thin pool a volume of each. The others keep nothing of their own, and nothing changes.
+        What V(qcow2) stands on is in the cache, which M(poolwright.virt.image_cache) ages.
     type: str
-    choices: [present, absent, identical_to]
+    choices: [present, absent, identical_to, pruned]
     default: present
   like: &like
     description:
@@ -211,7 +214,12 @@ options:
       user: *user
       keyring: *keyring
       secret: *secret
-      state: *state
+      state:
+        description:
+          - As O(state) of one disk.
+        type: str
+        choices: [present, absent, identical_to]
+        default: present
       like: *like
       recreate: *recreate
       force: *force
@@ -313,6 +321,12 @@ EXAMPLES = r"""
     location: /var/lib/poolwright/disks
     name: web-1_root
     state: absent
+
+- name: Nothing is kept of images that no disk in the pool stands on
+  poolwright.virt.disk_backend:
+    backend: rbd
+    location: rbd
+    state: pruned
 """
 
 RETURN = r"""
@@ -332,7 +346,7 @@ name:
   type: str
   sample: web-1_root
 state:
-  description: V(present) or V(absent).
+  description: V(present), V(absent) or V(pruned).
   returned: success, of one disk
   type: str
   sample: present
@@ -392,6 +406,14 @@ digest:
   returned: O(state=identical_to)
   type: str
   sample: blocks-sha256:0000
+bases:
+  description:
+    - What was kept of images before the run. C(used_by) names why one stays, which are disks, C(disk@snapshot), clones in other pools or in the trash, and
+      clients that have it open.
+  returned: O(state=pruned)
+  type: list
+  elements: dict
+  sample: [{digest: "sha256:0000", removed: false, used_by: [web-1_root]}]
 disks:
   description: Each disk with all of the above.
   returned: success, with O(disks)
@@ -421,7 +443,9 @@ from ansible_collections.poolwright.virt.plugins.module_utils.storage.request im
 
 
 def main() -> None:
-    module = AnsibleModule(argument_spec=module_options(), required_one_of=[["name", "disks"]], supports_check_mode=True)
+    of_disks = [("state", state, ["name", "disks"], True) for state in ("present", "absent", "identical_to")]
+    required = [*of_disks, ("state", "pruned", ["backend", "location"])]
+    module = AnsibleModule(argument_spec=module_options(), required_if=required, supports_check_mode=True)
     run_module(module, lambda cancel: disks_with(module.params, module.check_mode, cancel))
 
 

@@ -7,10 +7,11 @@ from __future__ import annotations
 
 DOCUMENTATION = r"""
 module: disk_backend_info
-short_description: Read what is recorded of disks
+short_description: Read what is recorded of disks, and what they are made from
 version_added: 0.1.0
 description:
   - Tells of disks that M(poolwright.virt.disk_backend) made what they were made from, how large they are, and whether they are there.
+  - Also tells what the backend keeps of images at the location to make disks from, and which disks stand on it.
 extends_documentation_fragment:
   - poolwright.virt.attributes
   - poolwright.virt.attributes.info_module
@@ -39,7 +40,7 @@ options:
       - The disks to tell of.
     type: list
     elements: str
-    required: true
+    default: []
   uri:
     description:
       - Not asked for anything. It is here so that a default for all modules can be set.
@@ -142,6 +143,22 @@ disks:
     recorded:
       description: As M(poolwright.virt.disk_backend) returns it.
       type: dict
+bases:
+  description:
+    - What the backend itself keeps of images there. O(backend=rbd) and O(backend=lvm) with a thin pool do.
+      M(poolwright.virt.disk_backend) with C(state=pruned) removes those that nothing stands on.
+  returned: success
+  type: list
+  elements: dict
+  sample: [{digest: "sha256:0000", used_by: [web-1_root]}]
+  contains:
+    digest:
+      description: The image's, as the cache names it.
+      type: str
+    used_by:
+      description: Disks, C(disk@snapshot), clones in other pools or in the trash, and clients that have it open.
+      type: list
+      elements: str
 """
 
 from ansible.module_utils.basic import AnsibleModule

@@ -246,46 +246,46 @@ options:
           - The directory for V(flat), V(qcow2) and V(ploop), by default one of the machine's own below O(location).
           - The volume group or C(group/thin-pool) for V(lvm), the pool for V(rbd). Required for these.
         type: path
-      full:
+      full: &full
         description:
           - Copy the image in place of standing on it.
         type: bool
         default: false
-      preallocation:
+      preallocation: &preallocation
         description:
           - What is allocated when the disk is made. For V(flat) and V(qcow2).
         type: str
         choices: ['off', metadata, falloc, full]
-      cluster_size:
+      cluster_size: &cluster_size
         description:
           - Bytes of a cluster, a power of two. For V(qcow2) and V(ploop).
         type: int
-      extended_l2:
+      extended_l2: &extended_l2
         description:
           - Subclusters for V(qcow2), so that small writes to an overlay copy less of its base.
         type: bool
-      compressed:
+      compressed: &compressed
         description:
           - Store a full copy compressed. For V(qcow2).
         type: bool
-      clear:
+      clear: &clear
         description:
           - What happens to the blocks of a removed volume. For V(lvm).
         type: str
         choices: [none, zero, discard]
-      conf:
+      conf: &conf
         description:
           - The Ceph cluster's configuration. For V(rbd), like the options after it.
         type: path
-      user:
+      user: &user
         description:
           - The Ceph user without C(client.).
         type: str
-      keyring:
+      keyring: &keyring
         description:
           - The file with that user's key. libvirt gets the key from it as a private secret, when the machine is made.
         type: path
-      secret:
+      secret: &secret
         description:
           - UUID of a libvirt secret of your own that holds that user's key.
         type: str
@@ -357,49 +357,16 @@ options:
           - See O(disk.location). On the backend of the root disk the default is where that is, and the options from O(disks[].clear) on are
             its too.
         type: path
-      full:
-        description:
-          - Copy the image in place of standing on it.
-        type: bool
-        default: false
-      preallocation:
-        description:
-          - What is allocated when the disk is made. For V(flat) and V(qcow2).
-        type: str
-        choices: ['off', metadata, falloc, full]
-      cluster_size:
-        description:
-          - Bytes of a cluster, a power of two. For V(qcow2) and V(ploop).
-        type: int
-      extended_l2:
-        description:
-          - Subclusters for V(qcow2), so that small writes to an overlay copy less of its base.
-        type: bool
-      compressed:
-        description:
-          - Store a full copy compressed. For V(qcow2).
-        type: bool
-      clear:
-        description:
-          - What happens to the blocks of a removed volume. For V(lvm).
-        type: str
-        choices: [none, zero, discard]
-      conf:
-        description:
-          - The Ceph cluster's configuration. For V(rbd), like the options after it.
-        type: path
-      user:
-        description:
-          - The Ceph user without C(client.).
-        type: str
-      keyring:
-        description:
-          - The file with that user's key. libvirt gets the key from it as a private secret, when the machine is made.
-        type: path
-      secret:
-        description:
-          - UUID of a libvirt secret of your own that holds that user's key.
-        type: str
+      full: *full
+      preallocation: *preallocation
+      cluster_size: *cluster_size
+      extended_l2: *extended_l2
+      compressed: *compressed
+      clear: *clear
+      conf: *conf
+      user: *user
+      keyring: *keyring
+      secret: *secret
   config_drive:
     description:
       - cloud-init's data, given to the machine on a CD-ROM (NoCloud). Mutually exclusive with O(cloud_init).

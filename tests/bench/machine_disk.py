@@ -29,6 +29,7 @@ from ansible_collections.poolwright.virt.plugins.module_utils.imagebackend impor
 from ansible_collections.poolwright.virt.plugins.module_utils.imagebackend.base import Image
 from ansible_collections.poolwright.virt.plugins.module_utils.imagebackend.options import DiskOptions
 from ansible_collections.poolwright.virt.plugins.module_utils.imagebackend.registry import disk_image
+from ansible_collections.poolwright.virt.plugins.module_utils.imagebackend.volume_bases import base_name
 from ansible_collections.poolwright.virt.plugins.module_utils.images.cache import CachedImage
 from ansible_collections.poolwright.virt.tests.bench.children import run
 from ansible_collections.poolwright.virt.tests.bench.figures import Measured, Table, Timings, aims, free, held, must
@@ -195,14 +196,14 @@ def guest_side(folder: str, rounds: int, size_mb: int) -> None:
     for lab in (thick, thin):
         lab.start()
     image = _image(Path("/tmp"), size_mb)
-    base, bare = "poolwright-base-" + image.digest.partition(":")[2][:40], f"{thick.group}/bare"
+    bare = f"{thick.group}/bare"
 
     def copy(image: CachedImage) -> list[list[str]]:
         create = ["lvcreate", "--yes", "--wipesignatures", "n", "--name", "bare", "--size", f"{image.virtual_size}b", thick.group]
         return [create, ["qemu-img", "convert", "-n", "-f", "qcow2", "-O", "raw", image.path, f"/dev/{bare}"]]
 
     def snapshot(image: CachedImage) -> list[list[str]]:
-        return [["lvcreate", "--yes", "--snapshot", "--setactivationskip", "n", "--name", "bare", f"{thin.group}/{base}"]]
+        return [["lvcreate", "--yes", "--snapshot", "--setactivationskip", "n", "--name", "bare", f"{thin.group}/{base_name('lab-pool', image)}"]]
 
     fields = [
         Field("lvm", disk_image("lvm", thick.location, _NAME), copy, lambda: [["lvremove", "--yes", bare]]),

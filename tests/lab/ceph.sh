@@ -66,6 +66,9 @@ write_conf() { # write_conf FSID PORT-OF-V2 PORT-OF-V1
     # With one monitor nothing is won by waiting for more to decide at once: snapshots and pools then take no second each.
     paxos propose interval = 0.05
     paxos min wait = 0.01
+    # That a pool's quota is used up is noticed within 1 s in place of 5.
+    mon tick interval = 1
+    mgr stats period = 1
     mon data avail warn = 1
     mon data avail crit = 1
 

@@ -13,11 +13,11 @@ from typing import Any
 
 from ansible_collections.poolwright.virt.plugins.module_utils.errors import NotFound
 from ansible_collections.poolwright.virt.plugins.module_utils.guests import edit_cards, edit_disks, power, record, tree
+from ansible_collections.poolwright.virt.plugins.module_utils.libvirt.address_tables import AddressTables
 from ansible_collections.poolwright.virt.plugins.module_utils.libvirt.guest import Guest
 from ansible_collections.poolwright.virt.plugins.module_utils.libvirt.host import Host
-from ansible_collections.poolwright.virt.plugins.module_utils.libvirt.leases import DhcpLease, is_reachable, parse_neighbours
+from ansible_collections.poolwright.virt.plugins.module_utils.libvirt.leases import DhcpLease, is_reachable
 
-_NEIGHBOURS = "/proc/net/arp"
 ABSENT = "absent"
 
 
@@ -104,37 +104,18 @@ class AddressBook:
     """Addresses by lease and from this host's neighbour table; leases are read once for each network, the table once."""
 
     def __init__(self, host: Host) -> None:
-        self._host = host
-        self._leases: dict[str, tuple[DhcpLease, ...]] = {}
-        self._neighbours: dict[str, str] | None = None
+        self._tables = AddressTables(host)
 
     def of(self, domain: ET.Element) -> dict[str, list[str]]:
         """MAC -> addresses that others can reach, of the cards of a domain that runs."""
         found: dict[str, list[str]] = {}
         for element in tree.devices(domain, "interface"):
             mac, (kind, source) = edit_cards.mac_of(element), edit_cards.source_of(element)
-            leased = [lease for lease in (self._leases_of(source) if kind == "network" else ()) if lease.mac == mac and is_reachable(lease.ip)]
+            leased = [lease for lease in (self._tables.leases(source) if kind == "network" else ()) if lease.mac == mac and is_reachable(lease.ip)]
             newest = [lease.ip for lease in sorted(leases_by_end(leased), key=lambda lease: ":" in lease.ip)]
-            seen = self._seen().get(mac)
+            seen = self._tables.neighbours().get(mac)
             found[mac] = list(dict.fromkeys([*newest, *([seen] if seen else [])]))
         return found
-
-    def _leases_of(self, network: str) -> tuple[DhcpLease, ...]:
-        if network not in self._leases:
-            try:
-                self._leases[network] = self._host.networks.leases(network)
-            except NotFound:
-                self._leases[network] = ()
-        return self._leases[network]
-
-    def _seen(self) -> dict[str, str]:
-        if self._neighbours is None:
-            try:
-                with open(_NEIGHBOURS, encoding="ascii") as stream:
-                    self._neighbours = parse_neighbours(stream.read())
-            except OSError:
-                self._neighbours = {}
-        return self._neighbours
 
 
 def leases_by_end(leases: Iterable[DhcpLease]) -> list[DhcpLease]:

@@ -18,7 +18,7 @@ from ansible_collections.poolwright.virt.plugins.module_utils.clock import Deadl
 from ansible_collections.poolwright.virt.plugins.module_utils.errors import Busy, ImageRefused, InsufficientResources, InvalidSpec, NotOurs
 from ansible_collections.poolwright.virt.plugins.module_utils.imagebackend.notes import Note
 from ansible_collections.poolwright.virt.plugins.module_utils.imagebackend.options import DEFAULT_OPTIONS, DiskOptions
-from ansible_collections.poolwright.virt.plugins.module_utils.imagebackend.records import DiskInfo, DiskRecord
+from ansible_collections.poolwright.virt.plugins.module_utils.imagebackend.records import Base, DiskInfo, DiskRecord
 from ansible_collections.poolwright.virt.plugins.module_utils.images.cache import CachedImage
 
 SECTOR = 512
@@ -151,14 +151,26 @@ class Image(ABC):
         :raises NotOurs: something of this name is there that this collection has not made.
         """
 
-    @abstractmethod
-    def remove_base(self, digest: str, deadline: Deadline) -> bool:
-        """Remove what the backend itself keeps of an image to make disks from; False where it keeps nothing.
+    # -- what disks are made from; the place's own, whatever the disk
 
-        Cached files are not its to remove.
+    def bases(self, deadline: Deadline) -> list[Base]:
+        """What the backend itself keeps of images at the location, sorted by digest. Cached files are not among it.
 
-        :raises Busy: disks still stand on it.
+        What a killed run left is no user of a base: it goes with the next sweep.
+
+        :raises NotFound: there is no such volume group or pool.
         """
+        return []
+
+    def remove_base(self, digest: str, deadline: Deadline) -> bool:
+        """Remove what the backend itself keeps of an image; False where it keeps nothing. Whoever needs it meanwhile makes it anew.
+
+        :raises Busy: it has users.
+        """
+        return False
+
+    def sweep(self, deadline: Deadline) -> None:  # noqa: B027 (files are swept where they are made)
+        """Remove what killed runs left of any volume at the location."""
 
     # -- changing what is there
 

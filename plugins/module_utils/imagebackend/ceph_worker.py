@@ -28,6 +28,7 @@ _ENOENT, _EEXIST = 2, 17
 _DEBIANS = "/usr/lib/python3/dist-packages"
 # A clone of this format goes by its snapshot's id: nothing has to be unprotected, and clusters since Mimic have it.
 _SETTINGS = {"rbd_default_clone_format": "2"}
+_MAPPING = ("object-map", "fast-diff")
 
 
 class Failure(Exception):
@@ -56,6 +57,7 @@ class Cluster:
             raise Failure(str(exc), 0, "library") from exc
         self._rados, self._rbd = rados, rbd
         self._places: dict[str, Any] = {}
+        _check_keyring(keyring)
         settings = dict(_SETTINGS, keyring=keyring) if keyring else _SETTINGS
         try:
             self._connection = rados.Rados(conffile=conf, rados_id=user or None, conf=settings)
@@ -123,9 +125,14 @@ class Cluster:
         where = self._place(place)
         self._images.clone(where, base, snapshot, where, name, features=self._bits(features))
 
-    def mark(self, place: str, name: str, mark: str) -> None:
+    def mark(self, place: str, name: str, mark: str, value: str = "yes") -> None:
         with self._image(place, name) as image:
-            image.metadata_set(mark, "yes")
+            image.metadata_set(mark, value)
+
+    def unmark(self, place: str, name: str, mark: str) -> None:
+        """No such mark is no error."""
+        with self._image(place, name) as image, contextlib.suppress(KeyError, self._rbd.ImageNotFound):
+            image.metadata_remove(mark)
 
     def rename(self, place: str, name: str, new: str) -> None:
         where = self._place(place)
@@ -184,13 +191,41 @@ class Cluster:
             return [str(row["addr"]) for row in image.watchers_list()]
 
     def flatten(self, place: str, name: str) -> None:
-        """Standing on nothing already is no error."""
+        """Standing on nothing already is no error.
+
+        The object map says of an object that it is there before it is copied. A flatten that is cut off in between
+        would have the next one pass the object over, and its data lost; so there is no map as long as it takes.
+        """
         with self._image(place, name) as image:
-            try:
-                image.parent_info()
-            except self._rbd.ImageNotFound:
+            if self._has_parent(image):
+                self._drop_map(image)
+                image.flatten()
+        self._make_map(place, name)
+
+    def _has_parent(self, image: Any) -> bool:
+        with contextlib.suppress(self._rbd.ImageNotFound):
+            image.parent_info()
+            return True
+        return False
+
+    def _drop_map(self, image: Any) -> None:
+        there = image.features() & self._bits(list(_MAPPING))
+        if there:
+            image.update_features(there, False)
+
+    def _make_map(self, place: str, name: str) -> None:
+        """Of the image and of its snapshots, if it has none."""
+        wanted = self._bits(list(_MAPPING))
+        with self._image(place, name) as image:
+            lacking = wanted & ~image.features()
+            if not lacking:
                 return
-            image.flatten()
+            image.update_features(lacking, True)
+            snapshots = [str(row["name"]) for row in image.list_snaps()]
+            image.rebuild_object_map()
+        for snapshot in snapshots:
+            with self._rbd.Image(self._place(place), name, snapshot=snapshot) as kept:
+                kept.rebuild_object_map()
 
     def snapshots(self, place: str, name: str) -> list[str] | None:
         """None where there is no such image."""
@@ -216,11 +251,19 @@ class Cluster:
         with self._image(place, name) as image:
             image.rollback_to_snap(snapshot)
 
-    def children(self, place: str, name: str, snapshot: str) -> list[str] | None:
-        """None where there is no such snapshot."""
+    def discarded(self, place: str, name: str, snapshot: str) -> int:
+        """Bytes of the objects that a snapshot has and the image has no more: room that going back takes."""
+        lengths: list[int] = []
+        with self._image(place, name, read_only=True) as image:
+            image.diff_iterate(0, image.size(), snapshot, lambda _at, length, there: lengths.append(0 if there else length), whole_object=True)
+        return sum(lengths)
+
+    def standing(self, place: str, name: str) -> dict[str, Any] | None:
+        """An image's metadata as ``about``, the clones of all its snapshots, and who has it open; None where there is no such image."""
         try:
-            with self._rbd.Image(self._place(place), name, snapshot=snapshot, read_only=True) as image:
-                return [str(row["image"]) for row in image.list_children2()]
+            with self._image(place, name, read_only=True) as image:
+                clones = [{"place": _place_of(row), "name": row["image"], "trash": row["trash"]} for row in image.list_children2()]
+                return {"about": dict(image.metadata_list()), "clones": clones, "watchers": [str(row["addr"]) for row in image.watchers_list()]}
         except self._rbd.ImageNotFound:
             return None
 
@@ -245,11 +288,26 @@ class Cluster:
         except self._rados.Error as exc:
             raise Failure(str(exc), _number(exc), "place") from exc
         opened.set_namespace(namespace)
+        # A full pool lets a write wait until there is room. Now it fails what needs room, and lets through what does not.
+        opened.set_osdmap_full_try()
         self._places[place] = opened
         return opened
 
     def _bits(self, features: list[str]) -> int:
         return sum(getattr(self._rbd, f"RBD_FEATURE_{name.upper().replace('-', '_')}") for name in features)
+
+
+def _check_keyring(path: str) -> None:
+    """The library says of one that is not there that it failed to connect, and no more."""
+    try:
+        with open(path or os.devnull, "rb"):
+            pass
+    except OSError as exc:
+        raise Failure(f"the keyring {path} cannot be read: {exc.strerror}", exc.errno or 0, "cluster") from exc
+
+
+def _place_of(clone: dict[str, Any]) -> str:
+    return f"{clone['pool']}/{clone['pool_namespace']}" if clone["pool_namespace"] else str(clone["pool"])
 
 
 def _number(exc: Exception) -> int:

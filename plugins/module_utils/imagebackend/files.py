@@ -116,27 +116,42 @@ def copy_file(source: str, target: str, deadline: Deadline) -> None:
             copy_sparse(origin.fileno(), copy.fileno(), deadline, target)
 
 
-def preallocate(path: str, how: str) -> None:
-    """Give a raw file all its blocks: ``falloc`` reserves them, ``full`` writes zeros into its holes."""
-    if how not in ("falloc", "full"):
-        return
+def lengthen(path: str, size: int, preallocation: str = "off") -> None:
+    """Give a raw file ``size`` bytes, and all its blocks: ``falloc`` reserves them, ``full`` writes zeros into its holes.
+
+    It has that length only once it has the blocks: a call that was killed is seen to be unfinished. One that fails leaves the length it had.
+    """
     with open(path, "r+b", buffering=0) as file:
         fd = file.fileno()
-        size = os.fstat(fd).st_size
-        if how == "falloc":
-            os.posix_fallocate(fd, 0, size)
+        before = os.fstat(fd).st_size
+        try:
+            if preallocation == "falloc":
+                os.posix_fallocate(fd, 0, size)
+            elif preallocation == "full":
+                _fill_holes(fd, before)
+                _write_zeros(fd, before, size)
+            os.ftruncate(fd, size)
+        except OSError:
+            os.ftruncate(fd, before)
+            raise
+
+
+def _fill_holes(fd: int, size: int) -> None:
+    position = 0
+    while position < size:
+        begin = os.lseek(fd, position, os.SEEK_HOLE)
+        if begin >= size:
             return
-        position = 0
-        while position < size:
-            begin = os.lseek(fd, position, os.SEEK_HOLE)
-            if begin >= size:
-                return
-            try:
-                position = os.lseek(fd, begin, os.SEEK_DATA)
-            except OSError:  # nothing but a hole up to the end
-                position = size
-            for offset in range(begin, position, CHUNK):
-                os.pwrite(fd, bytes(min(CHUNK, position - offset)), offset)
+        try:
+            position = os.lseek(fd, begin, os.SEEK_DATA)
+        except OSError:  # nothing but a hole up to the end
+            position = size
+        _write_zeros(fd, begin, position)
+
+
+def _write_zeros(fd: int, begin: int, end: int) -> None:
+    while begin < end:
+        begin += os.pwrite(fd, bytes(min(CHUNK, end - begin)), begin)
 
 
 def sync_file(path: str) -> None:
@@ -188,11 +203,7 @@ def remove_file(final: str) -> bool:
     # The disk goes last: as long as something is left of it, it is there to be removed.
     for snapshot in snapshots(final):
         remove_snapshot(final, snapshot)
-    try:
-        os.unlink(final)
-    except FileNotFoundError:
-        return False
-    return True
+    return _unlink(final)
 
 
 # -- snapshots: copies beside the disk, with a character in their names that no disk has
@@ -226,11 +237,17 @@ def take_snapshot(final: str, snapshot: str, deadline: Deadline, finish: Callabl
 
 
 def remove_snapshot(final: str, snapshot: str) -> bool:
-    try:
-        os.unlink(snapshot_path(final, snapshot))
-    except FileNotFoundError:
-        return False
-    return True
+    return _unlink(snapshot_path(final, snapshot))
+
+
+def _unlink(path: str) -> bool:
+    """False where there is no such file."""
+    with naming_storage_errors(path, "remove"):
+        try:
+            os.unlink(path)
+        except (FileNotFoundError, NotADirectoryError):
+            return False
+        return True
 
 
 @contextlib.contextmanager

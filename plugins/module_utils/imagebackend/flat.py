@@ -19,6 +19,7 @@ from ansible_collections.poolwright.virt.plugins.module_utils.imagebackend.optio
 from ansible_collections.poolwright.virt.plugins.module_utils.imagebackend.records import DiskInfo, DiskRecord
 from ansible_collections.poolwright.virt.plugins.module_utils.images import qemu_img
 from ansible_collections.poolwright.virt.plugins.module_utils.images.cache import CachedImage
+from ansible_collections.poolwright.virt.plugins.module_utils.images.sparse import naming_storage_errors
 
 
 class Flat(Image):
@@ -83,9 +84,6 @@ class Flat(Image):
     def remove(self, deadline: Deadline) -> bool:
         return files.remove_file(self._path)
 
-    def remove_base(self, digest: str, deadline: Deadline) -> bool:
-        return False
-
     def read_to(self, record: DiskRecord, stream: IO[bytes], deadline: Deadline) -> None:
         files.need_disk(self._path)
         files.read_file(self._path, stream, record.size, deadline)
@@ -95,7 +93,8 @@ class Flat(Image):
         files.need_disk(self._path)
         # A raw file's length is its size: no tool that might take the guest's first bytes for a header.
         if os.stat(self._path).st_size < grown.size:
-            self._lengthen(self._path, grown.size)
+            with naming_storage_errors(self._path, "resize"):
+                files.lengthen(self._path, grown.size, self.options.preallocation)
         return grown
 
     def flatten(self, record: DiskRecord, deadline: Deadline) -> DiskRecord:
@@ -113,7 +112,7 @@ class Flat(Image):
 
     def snapshot_revert(self, record: DiskRecord, snapshot: str, deadline: Deadline) -> None:
         with files.reverted(self._path, snapshot, deadline) as path:
-            self._lengthen(path, record.size)
+            files.lengthen(path, record.size, self.options.preallocation)
 
     def libvirt_info(self) -> DiskInfo:
         return DiskInfo("file", "raw", self._path)
@@ -125,12 +124,8 @@ class Flat(Image):
         return FileNote(self.location, self.name, self.backend)
 
     def _finish(self, path: str, size: int) -> None:
-        self._lengthen(path, size)
+        files.lengthen(path, size, self.options.preallocation)
         files.sync_file(path)
-
-    def _lengthen(self, path: str, size: int) -> None:
-        os.truncate(path, size)
-        files.preallocate(path, self.options.preallocation)
 
     @property
     def _path(self) -> str:

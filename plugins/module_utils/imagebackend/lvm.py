@@ -24,7 +24,8 @@ from ansible_collections.poolwright.virt.plugins.module_utils.imagebackend impor
 from ansible_collections.poolwright.virt.plugins.module_utils.imagebackend.base import Image, disk_size, grown_size, whole_sectors
 from ansible_collections.poolwright.virt.plugins.module_utils.imagebackend.notes import GroupNote, Note
 from ansible_collections.poolwright.virt.plugins.module_utils.imagebackend.options import DEFAULT_OPTIONS, DiskOptions
-from ansible_collections.poolwright.virt.plugins.module_utils.imagebackend.records import DiskInfo, DiskRecord
+from ansible_collections.poolwright.virt.plugins.module_utils.imagebackend.records import Base, DiskInfo, DiskRecord
+from ansible_collections.poolwright.virt.plugins.module_utils.imagebackend.volume_bases import Bases
 from ansible_collections.poolwright.virt.plugins.module_utils.imagebackend.volume_group import OWNER_TAG, Volume, VolumeGroup, tag
 from ansible_collections.poolwright.virt.plugins.module_utils.imagebackend.volume_making import Making
 from ansible_collections.poolwright.virt.plugins.module_utils.images.cache import CachedImage
@@ -35,6 +36,7 @@ _LOCATION = re.compile(rf"({_PLACE})(?:/({_PLACE}))?")
 _LONGEST = 100  # 127 with the group's name, hyphens doubled, is what device mapper takes
 _INSIDE = "cdata|cmeta|corig|cpool|cvol|imeta|iorig|mimage|mlog|pmspare|rimage|rmeta|tdata|tmeta|vdata|vorigin|wcorig"
 _LVMS_OWN = re.compile(rf"(snapshot|pvmove).*|.*_({_INSIDE}).*")
+_ATTEMPTS = 4  # at a snapshot, each of which somebody else's pruning may leave without its base
 _EXTENT = 4 * 1024 * 1024  # LVM's own default; only for what is said to be needed
 
 
@@ -54,6 +56,7 @@ class Lvm(Image):
         self._group = VolumeGroup(group, pool)
         self._note = GroupNote(self._group, name)
         self._making = Making(self._group, self._path, options.clear)
+        self._bases = Bases(self._group, self._making)
         if pool and options.clear == "zero":
             raise InvalidSpec(["clear: zeros would fill a thin pool; use discard: the pool itself zeroes a block before somebody else gets it"])
 
@@ -144,14 +147,19 @@ class Lvm(Image):
         self._making.remove([*self._snapshots(volumes).values(), *([found] if found is not None else [])], deadline)
         return found is not None
 
+    def bases(self, deadline: Deadline) -> list[Base]:
+        volumes = self._group.volumes(deadline)
+        if self._group.pool:
+            self._group.pool_free(volumes)
+        return self._bases.found(volumes, deadline.clock)
+
     def remove_base(self, digest: str, deadline: Deadline) -> bool:
-        name = _base_name(digest)
         volumes = self._group.volumes(deadline)
         self._making.sweep(volumes, deadline)
-        # Those of other sizes first: as long as something is left of them, it is there to be removed.
-        found = sorted((one.name for one in volumes if one.ours and (one.name == name or one.name.startswith(f"{name}-"))), reverse=True)
-        self._group.remove(found, deadline)
-        return bool(found)
+        return self._bases.remove(digest, volumes, deadline)
+
+    def sweep(self, deadline: Deadline) -> None:
+        self._making.sweep(self._group.volumes(deadline), deadline)
 
     def read_to(self, record: DiskRecord, stream: IO[bytes], deadline: Deadline) -> None:
         self._need(deadline)
@@ -178,7 +186,11 @@ class Lvm(Image):
         return grown
 
     def flatten(self, record: DiskRecord, deadline: Deadline) -> DiskRecord:
-        self._need(deadline)
+        """It does not depend on its base: from now on it does not keep the base from being pruned either."""
+        volumes = self._group.volumes(deadline)
+        for one in [*self._snapshots(volumes).values(), self._owned(volumes)]:
+            if one.tag("base"):
+                self._group.change_tags(one.name, [], _same_base(one), deadline)
         return record
 
     def snapshot_create(self, record: DiskRecord, snapshot: str, deadline: Deadline) -> None:
@@ -188,7 +200,7 @@ class Lvm(Image):
         if snapshot in self._snapshots(volumes):
             raise Busy("there is a snapshot of that name", obj=f"{self._path}@{snapshot}", phase="snapshot", hint="delete it first, or choose another name")
         found = self._owned(volumes)
-        tags = [OWNER_TAG, tag("disk", self.name), tag("snapshot", snapshot)]
+        tags = [OWNER_TAG, tag("disk", self.name), tag("snapshot", snapshot), *_same_base(found)]
         if found.pool:
             self._group.snapshot(found.name, name, tags, deadline)
             return
@@ -219,7 +231,7 @@ class Lvm(Image):
             raise self._in_use()
         with (
             makers.maker(self._group.name, deadline.clock) as worker,
-            self._making.copy(snapshots[snapshot], self._tags(record), worker, deadline, record.size) as copy,
+            self._making.copy(snapshots[snapshot], [*self._tags(record), *_same_base(snapshots[snapshot])], worker, deadline, record.size) as copy,
         ):
             # Killed between the two renames, the disk is made again by the next revert.
             dying = self._making.dying_name(worker)
@@ -260,43 +272,26 @@ class Lvm(Image):
         """One command where a disk of this image and size was made before: a thin snapshot has its origin's size."""
         if makers.somebody_died(self._group.name):
             self._making.sweep(self._group.volumes(deadline), deadline)
-        # Both are rounded up to extents, whose size is a power of two of at least a sector.
-        larger = record.size > whole_sectors(image.virtual_size)
-        origin = _base_name(image.digest, record.size if larger else 0)
-        try:
-            self._snapshot_as_disk(origin, record, deadline)
-        except NotFound:
-            plain = _base_name(image.digest)
-            volumes = self._need_free_name(deadline)
-            found = _named(volumes, plain)
-            files.need_image(image, self._path)
-            if found is None:
-                base.check_room(self, image.allocated, self._path, deadline, self._group.pool_free(volumes))
-                self._make_base(image, deadline)
-            if larger:
-                self._make_larger_base(found or self._find(plain, deadline), origin, image, record.size, deadline)
-            self._snapshot_as_disk(origin, record, deadline)
+        for attempt in range(_ATTEMPTS):
+            try:
+                self._snapshot_as_disk(self._bases.name(image, record.size), record, deadline)
+                return
+            except NotFound:
+                # There is none yet; or it was, and somebody pruned it in between.
+                if attempt == _ATTEMPTS - 1:
+                    raise
+                volumes = self._need_free_name(deadline)
+                files.need_image(image, self._path)
+                if _named(volumes, self._bases.name(image)) is None:
+                    base.check_room(self, image.allocated, self._path, deadline, self._group.pool_free(volumes))
+                with contextlib.suppress(NotFound):
+                    self._bases.make(image, record.size, volumes, deadline)
 
     def _snapshot_as_disk(self, origin: str, record: DiskRecord, deadline: Deadline) -> None:
         try:
-            self._group.snapshot(origin, self.name, self._tags(record), deadline)
+            self._group.snapshot(origin, self.name, [*self._tags(record), tag("base", origin)], deadline)
         except Busy as exc:
             raise base.taken(self._path) from exc
-
-    def _make_base(self, image: CachedImage, deadline: Deadline) -> None:
-        """Once per image, whoever else is making it: the first to rename wins, the others use that one."""
-        with (
-            contextlib.suppress(Busy),
-            self._making.new(_base_name(image.digest), image.virtual_size, _base_tags(image), deadline, "base") as volume,
-        ):
-            self._making.convert(image.path, image.format, volume, deadline)
-
-    def _make_larger_base(self, source: Volume | None, name: str, image: CachedImage, size: int, deadline: Deadline) -> None:
-        """Once per image and size, likewise. It shares the blocks of the base, ``source``, so it takes no room."""
-        if source is None:
-            raise NotFound("its base volume is gone", obj=self._path, phase="disk", hint="somebody removed it meanwhile: run again")
-        with contextlib.suppress(Busy):
-            self._making.larger_copy(source, name, size, _base_tags(image), deadline)
 
     # -- looking
 
@@ -351,14 +346,9 @@ def _named(volumes: list[Volume], name: str) -> Volume | None:
     return next((one for one in volumes if one.name == name), None)
 
 
-def _base_name(digest: str, size: int = 0) -> str:
-    """:param size: bytes, of one that is larger than the image; 0 for the image's own."""
-    name = f"{makers.RESERVED}base-{digest.rpartition(':')[2][:40]}"
-    return f"{name}-{size}" if size else name
-
-
-def _base_tags(image: CachedImage) -> list[str]:
-    return [OWNER_TAG, tag("image", image.digest.replace(":", "-"))]
+def _same_base(volume: Volume) -> list[str]:
+    """The tag of a volume that shares this one's blocks."""
+    return [tag("base", volume.tag("base"))] if volume.tag("base") else []
 
 
 def _whole_extents(size: int) -> int:

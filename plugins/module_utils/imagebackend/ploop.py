@@ -82,12 +82,8 @@ class Ploop(Image):
             return False
         if not self.exists(deadline):
             raise base.foreign(self._directory)
-        with naming_storage_errors(self._directory, "remove"), scratch.scratch_directory(self.location, os.path.basename(self._directory)) as doomed:
-            os.rename(self._directory, os.path.join(doomed, "disk"))
-        return True
-
-    def remove_base(self, digest: str, deadline: Deadline) -> bool:
-        return False
+        with naming_storage_errors(self._directory, "remove"):
+            return scratch.discard(self._directory)
 
     def read_to(self, record: DiskRecord, stream: IO[bytes], deadline: Deadline) -> None:
         files.need_disk(self._path)
@@ -104,7 +100,9 @@ class Ploop(Image):
         if grown.size > record.size:
             # The lock that qemu holds on the delta of a running guest is looked for by qemu's own tool.
             qemu_img.info(self._path, _FORMAT, deadline)
-            if not parallels.grow(self._path, grown.size):
+            with naming_storage_errors(self._path, "resize"):
+                has_room = parallels.grow(self._path, grown.size)
+            if not has_room:
                 with files.replacement(self._path) as path:
                     self._make_delta(path, grown.size, (self._path, _FORMAT), deadline)
             with files.replacement(self._descriptor) as path:

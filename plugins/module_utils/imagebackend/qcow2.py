@@ -93,9 +93,6 @@ class Qcow2(Image):
     def remove(self, deadline: Deadline) -> bool:
         return files.remove_file(self._path)
 
-    def remove_base(self, digest: str, deadline: Deadline) -> bool:
-        return False
-
     def read_to(self, record: DiskRecord, stream: IO[bytes], deadline: Deadline) -> None:
         files.need_disk(self._path)
         parent, name = os.path.split(self._path)

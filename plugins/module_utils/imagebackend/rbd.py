@@ -14,23 +14,22 @@ from dataclasses import replace
 from typing import IO, Any
 
 from ansible_collections.poolwright.virt.plugins.module_utils.clock import Deadline
-from ansible_collections.poolwright.virt.plugins.module_utils.errors import Busy, NotFound, VirtError
+from ansible_collections.poolwright.virt.plugins.module_utils.errors import Busy, NotFound
 from ansible_collections.poolwright.virt.plugins.module_utils.imagebackend import base, files, makers, streams
 from ansible_collections.poolwright.virt.plugins.module_utils.imagebackend.base import Image, disk_size, grown_size, whole_sectors
 from ansible_collections.poolwright.virt.plugins.module_utils.imagebackend.ceph import Access, monitors
 from ansible_collections.poolwright.virt.plugins.module_utils.imagebackend.ceph_client import Rados
 from ansible_collections.poolwright.virt.plugins.module_utils.imagebackend.notes import Note, ObjectNote
 from ansible_collections.poolwright.virt.plugins.module_utils.imagebackend.options import DEFAULT_OPTIONS, DiskOptions
-from ansible_collections.poolwright.virt.plugins.module_utils.imagebackend.records import Backing, DiskInfo, DiskRecord
-from ansible_collections.poolwright.virt.plugins.module_utils.images import qemu_img
+from ansible_collections.poolwright.virt.plugins.module_utils.imagebackend.rbd_bases import Bases
+from ansible_collections.poolwright.virt.plugins.module_utils.imagebackend.rbd_making import DYING, FEATURES, MARK, Making
+from ansible_collections.poolwright.virt.plugins.module_utils.imagebackend.records import Base, DiskInfo, DiskRecord
 from ansible_collections.poolwright.virt.plugins.module_utils.images.cache import CachedImage
 from ansible_collections.poolwright.virt.plugins.module_utils.images.sparse import CHUNK, naming_storage_errors
 
 _LOCATION = re.compile(r"[A-Za-z0-9_.][A-Za-z0-9_.-]{0,127}(/[A-Za-z0-9_.][A-Za-z0-9_.-]{0,127})?")
-# Deep flatten: a disk that was made independent of its base is so with all its snapshots.
-_FEATURES = ("layering", "exclusive-lock", "object-map", "fast-diff", "deep-flatten")
-_BASE_SNAPSHOT = "base"
-_MARK = "poolwright"  # in the image's metadata, which a clone takes over from its base
+
+_ATTEMPTS = 4  # at a clone, each of which somebody else's pruning may leave without its base
 
 
 class Rbd(Image):
@@ -43,6 +42,8 @@ class Rbd(Image):
         super().__init__(location, name, options)
         self._access = Access(options.conf, options.user, options.keyring)
         self._rados = Rados(self._access)
+        self._making = Making(self._rados, self._access, location, self._path)
+        self._bases = Bases(self._making)
 
     @classmethod
     def location_problems(cls, location: str) -> list[str]:
@@ -62,7 +63,7 @@ class Rbd(Image):
         return found
 
     def plan_from_image(self, image: CachedImage, size: int | None) -> DiskRecord:
-        backing = None if self.options.full else Backing(f"{self._spec(_base_name(image.digest))}@{_BASE_SNAPSHOT}", "raw", image.digest)
+        backing = None if self.options.full else self._bases.backing(image)
         return DiskRecord(self.backend, "raw", self._path, disk_size(image, size, self._path), image.digest, backing)
 
     def plan_from_func(self, size: int) -> DiskRecord:
@@ -89,8 +90,8 @@ class Rbd(Image):
         self._need_free_name(deadline)
         files.need_image(image, self._path)
         with self._building(record, image.allocated, deadline) as unfinished:
-            self._create(unfinished, record.size, deadline)
-            self._convert(image.path, image.format, unfinished, deadline)
+            self._making.create(unfinished, record.size, deadline)
+            self._making.convert(image.path, image.format, unfinished, deadline)
         return record
 
     def create_from_func(self, func: Callable[[str], None], size: int, deadline: Deadline, *, hint: str = "") -> DiskRecord:
@@ -101,58 +102,45 @@ class Rbd(Image):
             with naming_storage_errors(contents, "disk"):
                 files.write_contents(contents, func, record.size)
             with self._building(record, os.stat(contents).st_blocks * 512, deadline) as unfinished:
-                self._create(unfinished, record.size, deadline)
-                self._convert(contents, "raw", unfinished, deadline)
+                self._making.create(unfinished, record.size, deadline)
+                self._making.convert(contents, "raw", unfinished, deadline)
         return record
 
     def create_from_stream(self, stream: IO[bytes], size: int, deadline: Deadline) -> DiskRecord:
         record = self.plan_from_func(size)
         self._need_free_name(deadline)
         with self._building(record, record.size, deadline) as unfinished:
-            with self._rados.writing(self._spec(unfinished), _FEATURES, self._path, deadline) as target:
+            with self._rados.writing(self._making.spec(unfinished), FEATURES, self._path, deadline) as target:
                 for data in streams.chunks(stream, record.size, deadline, self.name):
                     streams.write_all(target, data)
             self._ask("grow", deadline, name=unfinished, size=record.size)
-            self._ask("mark", deadline, name=unfinished, mark=_MARK)
+            self._ask("mark", deadline, name=unfinished, mark=MARK)
         return record
 
     def exists(self, deadline: Deadline) -> bool:
         return self._is_ours(deadline) is True
 
     def remove(self, deadline: Deadline) -> bool:
-        self._sweep(deadline)
+        self.sweep(deadline)
         ours = self._is_ours(deadline)
         if ours is None:
-            self._mend_name(self.name, deadline)
+            self._making.mend_name(self.name, deadline)
             return False
         if not ours:
             raise base.foreign(self._path)
         self._refuse_watched(deadline)
-        with makers.maker(self.location, deadline.clock) as worker:
-            dying = worker.dying_name("image")
-            self._rename(self.name, dying, deadline)
-            try:
-                self._ask("remove", deadline, name=dying)
-            except Busy:
-                # Opened meanwhile, or cloned by somebody: it stays what it was.
-                self._rename(dying, self.name, deadline)
-                raise
+        self._making.remove(self.name, deadline)
         return True
 
+    def bases(self, deadline: Deadline) -> list[Base]:
+        return self._place_alone().found(deadline)
+
     def remove_base(self, digest: str, deadline: Deadline) -> bool:
-        name = _base_name(digest)
-        self._sweep(deadline)
-        children = self._ask("children", deadline, "remove", name=name, snapshot=_BASE_SNAPSHOT)
-        if children is None:
-            return False
-        if children:
-            names = ", ".join(children[:5])
-            raise Busy(f"disks still stand on it: {names}", obj=f"{self._spec(name)}@{_BASE_SNAPSHOT}", phase="remove", hint="flatten or remove them first")
-        with makers.maker(self.location, deadline.clock) as worker:
-            dying = worker.dying_name("image")
-            self._rename(name, dying, deadline)
-            self._ask("remove", deadline, name=dying)
-        return True
+        self.sweep(deadline)
+        return self._place_alone().remove(digest, deadline)
+
+    def sweep(self, deadline: Deadline) -> None:
+        self._making.sweep(deadline)
 
     def read_to(self, record: DiskRecord, stream: IO[bytes], deadline: Deadline) -> None:
         self._need(deadline)
@@ -203,6 +191,9 @@ class Rbd(Image):
             names = ", ".join(there) or "none"
             raise NotFound("there is no such snapshot", obj=f"{self._path}@{snapshot}", phase="snapshot", hint=f"there are: {names}")
         self._refuse_watched(deadline)
+        lacking = int(self._ask("discarded", deadline, "snapshot", name=self.name, snapshot=snapshot))
+        if lacking:
+            base.check_room(self, lacking, self._path, deadline)
         self._ask("revert", deadline, "snapshot", name=self.name, snapshot=snapshot)
         self._ask("grow", deadline, "snapshot", name=self.name, size=record.size)
 
@@ -225,119 +216,53 @@ class Rbd(Image):
         if needed:
             # A full pool does not fail a write, it lets it wait.
             base.check_room(self, needed, self._path, deadline)
-        with makers.maker(self.location, deadline.clock) as worker, self._unfinished(worker.new_name(), deadline) as unfinished:
+        with makers.maker(self.location, deadline.clock) as worker, self._making.unfinished(worker.new_name(), deadline) as unfinished:
             yield unfinished
             self._become(unfinished, deadline)
 
-    @contextlib.contextmanager
-    def _unfinished(self, name: str, deadline: Deadline) -> Iterator[str]:
-        with files.naming_final(self._path, self._spec(name)):
-            try:
-                yield name
-            except BaseException:
-                # With time of its own: it may be the deadline that passed. What cannot be removed now is by the next run.
-                with contextlib.suppress(VirtError):
-                    self._ask("remove", Deadline.after(deadline.clock, 30), name=name)
-                raise
-
     def _clone(self, record: DiskRecord, image: CachedImage, deadline: Deadline) -> None:
         if makers.somebody_died(self.location):
-            self._sweep(deadline)
+            self.sweep(deadline)
         # A full pool does not fail a write, it lets it wait; a clone writes little.
         base.check_room(self, 1, self._path, deadline)
-        with makers.maker(self.location, deadline.clock) as worker, self._unfinished(worker.new_name(), deadline) as unfinished:
-            wanted: dict[str, Any] = {"base": _base_name(image.digest), "snapshot": _BASE_SNAPSHOT, "name": unfinished, "features": _FEATURES}
-            try:
-                self._ask("clone", deadline, **wanted)
-            except NotFound:
-                self._need_free_name(deadline)
-                files.need_image(image, self._path)
-                self._make_base(image, deadline)
-                self._ask("clone", deadline, **wanted)
+        with makers.maker(self.location, deadline.clock) as worker, self._making.unfinished(worker.new_name(), deadline) as unfinished:
+            for attempt in range(_ATTEMPTS):
+                try:
+                    self._bases.clone(image, unfinished, deadline)
+                    break
+                except NotFound:
+                    # There is none yet; or it was, and somebody pruned it in between.
+                    if attempt == _ATTEMPTS - 1:
+                        raise
+                    self._need_free_name(deadline)
+                    files.need_image(image, self._path)
+                    base.check_room(self, image.allocated, self._path, deadline)
+                    self._bases.make(image, deadline)
             if record.size > image.virtual_size:
                 self._ask("grow", deadline, name=unfinished, size=record.size)
             self._become(unfinished, deadline)
 
-    def _make_base(self, image: CachedImage, deadline: Deadline) -> None:
-        """Once per image, whoever else is making it: the first to rename wins, the others use that one."""
-        base.check_room(self, image.allocated, self._path, deadline)
-        with (
-            contextlib.suppress(Busy),
-            makers.maker(self.location, deadline.clock) as worker,
-            self._unfinished(worker.new_name("base"), deadline) as unfinished,
-        ):
-            self._create(unfinished, whole_sectors(image.virtual_size), deadline)
-            self._convert(image.path, image.format, unfinished, deadline)
-            self._ask("snapshot", deadline, name=unfinished, snapshot=_BASE_SNAPSHOT)
-            self._ask("protect", deadline, name=unfinished, snapshot=_BASE_SNAPSHOT)
-            self._take_name(unfinished, _base_name(image.digest), deadline)
-
-    def _create(self, name: str, size: int, deadline: Deadline) -> None:
-        self._ask("create", deadline, name=name, size=size, features=_FEATURES, mark=_MARK)
-
-    def _convert(self, source: str, source_format: str, name: str, deadline: Deadline) -> None:
-        qemu_img.convert(source, source_format, self._access.qemu_name(self._spec(name)), "raw", deadline, into_zeros=True)
-
     def _become(self, unfinished: str, deadline: Deadline) -> None:
         try:
-            self._take_name(unfinished, self.name, deadline)
+            self._making.take_name(unfinished, self.name, deadline)
         except Busy as exc:
             raise base.taken(self._path) from exc
-
-    def _take_name(self, name: str, new: str, deadline: Deadline) -> None:
-        """:raises Busy: the new name is taken."""
-        try:
-            self._rename(name, new, deadline)
-        except Busy:
-            if not self._mend_name(new, deadline):
-                raise
-            self._rename(name, new, deadline)
-
-    def _rename(self, name: str, new: str, deadline: Deadline) -> None:
-        """:raises Busy: the new name is taken."""
-        self._ask("rename", deadline, name=name, new=new)
-
-    # -- removing
-
-    def _sweep(self, deadline: Deadline) -> None:
-        busy = False
-        for name in self._ask("names", deadline, "check"):
-            if makers.leftover(self.location, name, deadline.clock) is not None:
-                try:
-                    self._ask("remove", deadline, name=name)
-                except Busy:
-                    # The cluster takes a killed client for one that is still there, for half a minute.
-                    busy = True
-        if not busy:
-            makers.forget_dead(self.location)
-
-    def _mend_name(self, name: str, deadline: Deadline) -> bool:
-        """Free a name that a dead maker's rename has taken, and has not listed the image under; whether it was so."""
-        holder = self._ask("holder", deadline, name=name)
-        if holder is None or holder == name:
-            return False
-        if holder:
-            if makers.leftover(self.location, holder, deadline.clock) is None:
-                return False
-            self._ask("remove", deadline, name=holder)
-        self._ask("free_name", deadline, name=name)
-        return True
 
     # -- looking
 
     def _is_ours(self, deadline: Deadline) -> bool | None:
-        """None where there is no image of the name."""
+        """None where there is no image of the name, or half of one."""
         found = self._ask("look", deadline, "check", name=self.name)
-        if found is None or found["name"] != self.name:
+        if found is None or found["name"] != self.name or DYING in found["keys"]:
             return None
-        return _MARK in found["keys"]
+        return MARK in found["keys"]
 
     def _need(self, deadline: Deadline) -> None:
         if not self._is_ours(deadline):
             raise files.no_disk(self._path)
 
     def _need_free_name(self, deadline: Deadline) -> None:
-        self._sweep(deadline)
+        self.sweep(deadline)
         if self._is_ours(deadline) is not None:
             raise base.taken(self._path)
 
@@ -348,15 +273,12 @@ class Rbd(Image):
             raise Busy(f"it is in use by {clients}", obj=self._path, phase="disk", hint="shut the guest that uses it off")
 
     def _ask(self, what: str, deadline: Deadline, phase: str = "disk", **arguments: Any) -> Any:
-        return self._rados.ask(what, self._path, deadline, phase, place=self.location, **arguments)
+        return self._making.ask(what, deadline, phase, **arguments)
 
-    def _spec(self, name: str) -> str:
-        return f"{self.location}/{name}"
+    def _place_alone(self) -> Bases:
+        """For what no disk is concerned with: errors name the place."""
+        return Bases(Making(self._rados, self._access, self.location, self.location))
 
     @property
     def _path(self) -> str:
-        return self._spec(self.name)
-
-
-def _base_name(digest: str) -> str:
-    return f"{makers.RESERVED}base-{digest.rpartition(':')[2][:40]}"
+        return f"{self.location}/{self.name}"

@@ -62,6 +62,19 @@ class DiskRecord:
 
 
 @dataclass(frozen=True)
+class Base:
+    """What a backend keeps of an image at one location, to make disks from.
+
+    :ivar digest: the image's, as the cache names it.
+    :ivar users: why it has to stay, sorted: disks by their names, ``disk@snapshot``, clones elsewhere by ``pool/name``, ``client <address>``
+        that has it open.
+    """
+
+    digest: str
+    users: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
 class DiskInfo:
     """A disk for the domain XML: ``<disk type=>``, ``<driver type=>`` and ``<source>``.
 

@@ -2,7 +2,7 @@
 # BSD-2-Clause license (see LICENSES/BSD-2-Clause.txt)
 # SPDX-License-Identifier: BSD-2-Clause
 
-"""One request of the module ``disk_backend_info``: what is recorded of disks, and whether they are there."""
+"""One request of the module ``disk_backend_info``: what is recorded of disks, whether they are there, and which bases are kept beside them."""
 
 from __future__ import annotations
 
@@ -14,6 +14,7 @@ from ansible_collections.poolwright.virt.plugins.module_utils.clock import Clock
 from ansible_collections.poolwright.virt.plugins.module_utils.errors import InvalidSpec
 from ansible_collections.poolwright.virt.plugins.module_utils.storage import ledger, view
 from ansible_collections.poolwright.virt.plugins.module_utils.storage.params import parse_disk
+from ansible_collections.poolwright.virt.plugins.module_utils.storage.pruning import place_of, read_bases
 from ansible_collections.poolwright.virt.plugins.module_utils.storage.spec import access_options, place_options
 
 Result = dict[str, Any]
@@ -22,7 +23,7 @@ Spec = dict[str, Any]
 
 def info_options() -> Spec:
     places = {key: option for key, option in place_options().items() if key != "name"}
-    names = {"type": "list", "elements": "str", "required": True}
+    names = {"type": "list", "elements": "str", "default": []}
     access = {key: option for key, option in access_options().items() if key != "clear"}
     return {**{key: {**option, "required": True} for key, option in places.items()}, "names": names, **access, "timeout": {"type": "float", "default": 300}}
 
@@ -36,6 +37,7 @@ def read_disks(params: Mapping[str, Any], cancel: threading.Event, *, clock: Clo
         problems.append(f"timeout: {params['timeout']:g} is not above 0")
     if problems:
         raise InvalidSpec(problems)
+    storage = place_of(params)
     deadline = Interruptible(clock, clock.monotonic() + float(params["timeout"]), cancel)
     found: dict[str, Result] = {}
     for wish in wishes:
@@ -43,4 +45,4 @@ def read_disks(params: Mapping[str, Any], cancel: threading.Event, *, clock: Clo
         own, exists = ledger.read(place, deadline), place.exists(deadline)
         facts = {} if own is None else view.facts(own)
         found[wish.name] = {"state": view.state_of(own, exists), "size": place.used_bytes(deadline) if exists else None, **facts}
-    return {"changed": False, "disks": found}
+    return {"changed": False, "disks": found, "bases": read_bases(storage, deadline)}

@@ -26,6 +26,10 @@ Spec = dict[str, Any]
 DEFAULT_CACHE = "/var/lib/poolwright/images"
 
 
+PRUNED = "pruned"
+"""A state of a place, not of a disk."""
+
+
 class State(enum.Enum):
     PRESENT = "present"
     ABSENT = "absent"
@@ -68,7 +72,8 @@ def one_disk() -> Spec:
 def module_options() -> Spec:
     """One disk, or several with options of their own; and how a run goes about it."""
     run = {"cache": {"type": "path", "default": DEFAULT_CACHE}, "uri": {"type": "str"}, "timeout": {"type": "float", "default": 3600}}
-    return {**one_disk(), "disks": {"type": "list", "elements": "dict", "options": one_disk()}, **run}
+    state = {"type": "str", "choices": [*(one.value for one in State), PRUNED], "default": "present"}
+    return {**one_disk(), "state": state, "disks": {"type": "list", "elements": "dict", "options": one_disk()}, **run}
 
 
 def parse_requests(params: Params) -> list[Request]:

@@ -21,7 +21,7 @@ from ansible_collections.poolwright.virt.plugins.module_utils.images import qemu
 from ansible_collections.poolwright.virt.plugins.module_utils.images.cache import CachedImage, ImageCache
 from ansible_collections.poolwright.virt.plugins.module_utils.images.scratch import scratch_directory
 from ansible_collections.poolwright.virt.plugins.module_utils.images.sparse import naming_storage_errors
-from ansible_collections.poolwright.virt.plugins.module_utils.storage import digests, ledger, view
+from ansible_collections.poolwright.virt.plugins.module_utils.storage import digests, ledger, pruning, view
 from ansible_collections.poolwright.virt.plugins.module_utils.storage.contents import creatable
 from ansible_collections.poolwright.virt.plugins.module_utils.storage.holders import Holders, concerns_guests, refuse_held
 from ansible_collections.poolwright.virt.plugins.module_utils.storage.plan import Plan, Planner, Step
@@ -41,6 +41,8 @@ def disks_with(params: Params, check_mode: bool, cancel: threading.Event, *, ask
     :raises VirtError: a disk cannot be had; of several, those that failed while they were made are told in the result.
     """
     clock = clock or Clock()
+    if pruning.is_asked(params):
+        return pruning.pruned(params, check_mode, cancel, clock)
     requests = parse_requests(params)
     deadline = Interruptible(clock, clock.monotonic() + float(params["timeout"]), cancel)
     cache = ImageCache(str(params["cache"]), clock)

@@ -13,6 +13,7 @@ from pathlib import Path
 import pytest
 
 from ansible_collections.poolwright.virt.plugins.module_utils.errors import Busy, InvalidSpec, NotFound
+from ansible_collections.poolwright.virt.plugins.module_utils.imagebackend.base import Image
 from ansible_collections.poolwright.virt.plugins.module_utils.imagebackend.disks import blank
 from ansible_collections.poolwright.virt.tests.contract.imagebackend.labs.base import run
 from ansible_collections.poolwright.virt.tests.contract.imagebackend.staging import MIB, Site
@@ -100,9 +101,9 @@ def test_a_revert_brings_the_contents_back_and_keeps_the_size(site: Site) -> Non
     assert site.disk.resize(grown, 11 * MIB, site.soon).size == 11 * MIB
 
 
-def overwrite(site: Site, data: bytes) -> None:
+def overwrite(site: Site, data: bytes, disk: Image | None = None) -> None:
     """Write to the start of the disk, as its guest would."""
-    info = site.disk.libvirt_info()
+    info = (disk or site.disk).libvirt_info()
     format = {"ploop": "parallels"}.get(info.format, info.format)
     place = info.source
     if info.type == "network":

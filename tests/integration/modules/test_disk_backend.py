@@ -9,12 +9,14 @@ from __future__ import annotations
 import importlib
 import json
 import subprocess
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 import yaml
 
+from ansible_collections.poolwright.virt.tests.contract.imagebackend.labs.rbd import RbdLab
 from ansible_collections.poolwright.virt.tests.integration.modules.conftest import Ansible
 
 MODULE = "poolwright.virt.disk_backend"
@@ -41,7 +43,8 @@ def test_the_examples_run_as_they_stand(ansible: Ansible, image: Path, tmp_path:
     text = json.dumps(documented("EXAMPLES"))
     for old, new in (("/var/lib/images", image.parent), ("/var/lib/seeds", seeds.parent), ("/var/lib/poolwright", tmp_path / "pool")):
         text = text.replace(old, str(new))
-    tasks = json.loads(text)
+    # The last is of bases, which directories have none of.
+    tasks = json.loads(text)[:-1]
     # A play of this suite registers results itself.
     for task in tasks:
         task.pop("register", None)
@@ -69,6 +72,48 @@ def test_the_examples_run_as_they_stand(ansible: Ansible, image: Path, tmp_path:
     smaller, *again = ansible.play(*tasks[1:-1], defaults=defaults).results
     assert "cannot shrink" in smaller["msg"]
     assert [result["changed"] for result in again] == [False, False, False]
+
+
+@pytest.fixture
+def pool(tmp_path: Path) -> Iterator[RbdLab]:
+    """An empty namespace of the lab's Ceph."""
+    found = RbdLab(tmp_path)
+    found.start()
+    found.begin()
+    yield found
+    found.end()
+
+
+def test_bases_that_no_disk_stands_on_are_pruned(ansible: Ansible, image: Path, tmp_path: Path, pool: RbdLab) -> None:
+    place = {"backend": "rbd", "location": pool.location, "conf": pool.options.conf}
+    defaults = {MODULE: {"cache": str(tmp_path / "images"), "uri": ""}}
+    root, other = ({MODULE: {**place, "name": name, "image": {"source": str(image)}}} for name in ("web-1_root", "web-2_root"))
+    prune = documented("EXAMPLES")[-1]
+    assert prune[MODULE] == {"backend": "rbd", "location": "rbd", "state": "pruned"}
+    prune[MODULE].update(place)
+    read = {f"{MODULE}_info": place}
+    made = ansible.play(root, other, prune, {MODULE: {**place, "name": "web-2_root", "state": "absent"}}, read, defaults=defaults).results
+    assert [one.get("msg", "") for one in made] == [""] * 5
+    digest = made[0]["backing"]["digest"]
+    assert made[2]["changed"] is False
+    assert made[2]["bases"] == [{"digest": digest, "removed": False, "used_by": ["web-1_root", "web-2_root"]}]
+    assert (made[4]["disks"], made[4]["bases"]) == ({}, [{"digest": digest, "used_by": ["web-1_root"]}])
+    gone = {MODULE: {**place, "name": "web-1_root", "state": "absent"}}
+    ansible.play(gone, defaults=defaults)
+    (predicted,) = ansible.play(prune, defaults=defaults, options=("--check", "--diff")).results
+    assert len(pool.volumes()) == 1
+    played = ansible.play(prune, prune, read, defaults=defaults, options=("--diff",))
+    done, again, left = played.results
+    for key in ("changed", "actions", "bases", "diff"):
+        assert predicted[key] == done[key], key
+    assert (done["changed"], done["state"], done["actions"]) == (True, "pruned", [f"remove the base of {digest}"])
+    assert set(documented("RETURN")["bases"]["sample"][0]) == set(done["bases"][0])
+    assert f'"{digest}": "used by nothing"' in played.output
+    assert (again["changed"], again["bases"], left["bases"], pool.volumes()) == (False, [], [], [])
+    (wrong,) = ansible.play({MODULE: {**place, "name": "web-1_root", "state": "pruned"}}, defaults=defaults).results
+    assert wrong["problems"][0].startswith("name: ")
+    (bare,) = ansible.play({MODULE: {"state": "pruned"}}, defaults=defaults).results
+    assert "backend, location" in bare["msg"]
 
 
 def test_faults_are_told_without_a_traceback(ansible: Ansible, tmp_path: Path) -> None:

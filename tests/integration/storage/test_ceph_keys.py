@@ -29,7 +29,7 @@ from ansible_collections.poolwright.virt.plugins.module_utils.imagebackend.regis
 from ansible_collections.poolwright.virt.plugins.module_utils.libvirt.domain_xml import DiskDevice, DomainConfig, Platform, build_domain
 from ansible_collections.poolwright.virt.plugins.module_utils.libvirt.host import Host
 from ansible_collections.poolwright.virt.tests.contract.imagebackend.staging import MIB, Supplies
-from ansible_collections.poolwright.virt.tests.integration.storage.conftest import Guarded
+from ansible_collections.poolwright.virt.tests.integration.storage.conftest import Guarded, another_key
 
 # A disk is made in a process of its own, for strace to watch. What a backend makes once per image is there before.
 ONE_DISK = """
@@ -61,8 +61,7 @@ def test_a_user_with_its_keyring_has_all_that_disks_need(guarded: Guarded, suppl
 
 
 def wrong_key(guarded: Guarded) -> DiskOptions:
-    other = base64.b64encode(bytes(range(12)) + os.urandom(16)).decode()
-    return replace(guarded.options, keyring=guarded.keyring("wrong.keyring", f"[client.virt]\n\tkey = {other}\n"))
+    return replace(guarded.options, keyring=guarded.keyring("wrong.keyring", f"[client.virt]\n\tkey = {another_key()}\n"))
 
 
 def no_keyring(guarded: Guarded) -> DiskOptions:

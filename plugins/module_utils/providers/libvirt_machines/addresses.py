@@ -9,11 +9,10 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 
 from ansible_collections.poolwright.virt.plugins.module_utils.errors import NotFound
+from ansible_collections.poolwright.virt.plugins.module_utils.libvirt.address_tables import AddressTables
 from ansible_collections.poolwright.virt.plugins.module_utils.libvirt.host import Host
-from ansible_collections.poolwright.virt.plugins.module_utils.libvirt.leases import DhcpLease, is_reachable, leased_address, newest_expiry, parse_neighbours
+from ansible_collections.poolwright.virt.plugins.module_utils.libvirt.leases import is_reachable, leased_address, newest_expiry
 from ansible_collections.poolwright.virt.plugins.module_utils.providers.libvirt_machines.record import Card, MachineRecord
-
-_NEIGHBOURS = "/proc/net/arp"
 
 
 class Addresses:
@@ -25,8 +24,7 @@ class Addresses:
 
     def __init__(self, host: Host) -> None:
         self._host = host
-        self._leases: dict[str, tuple[DhcpLease, ...]] = {}
-        self._neighbours: dict[str, str] | None = None
+        self._tables = AddressTables(host)
 
     def of(self, record: MachineRecord, *, static: bool = False) -> str:
         """The address of the first card that has one, "" for none.   :param static: the machine was told its addresses."""
@@ -34,42 +32,24 @@ class Addresses:
 
     def newest_lease(self, network: str, mac: str) -> int:
         """When the newest lease of a MAC ends; 0 for none."""
-        return newest_expiry(self._leases_of(network), mac)
+        return newest_expiry(self._tables.leases(network), mac)
 
     def awaits_lease(self, record: MachineRecord, *, static: bool = False) -> bool:
         """Whether all the machine's cards get their addresses by lease, so that nobody else need be asked."""
         return bool(record.cards) and not static and all(card.network and self._serves_dhcp(card.network) for card in record.cards)
 
     def _of_card(self, card: Card, static: bool) -> str:
-        leased = leased_address(self._leases_of(card.network), card.mac, card.seen) if card.network else ""
+        leased = leased_address(self._tables.leases(card.network), card.mac, card.seen) if card.network else ""
         # The neighbour table may still show the predecessor, so it is only asked where no lease can tell.
         if leased or (card.network and not static and self._serves_dhcp(card.network)):
             return leased
-        return self._seen_neighbours().get(card.mac, "")
-
-    def _leases_of(self, network: str) -> tuple[DhcpLease, ...]:
-        if network not in self._leases:
-            try:
-                self._leases[network] = self._host.networks.leases(network)
-            except NotFound:
-                # Removed behind our back: a machine's card on it has no address then.
-                self._leases[network] = ()
-        return self._leases[network]
+        return self._tables.neighbours().get(card.mac, "")
 
     def _serves_dhcp(self, network: str) -> bool:
         try:
             return self._host.networks.serves_dhcp(network)
         except NotFound:
             return False
-
-    def _seen_neighbours(self) -> dict[str, str]:
-        if self._neighbours is None:
-            try:
-                with open(_NEIGHBOURS, encoding="ascii") as stream:
-                    self._neighbours = parse_neighbours(stream.read())
-            except OSError:
-                self._neighbours = {}
-        return self._neighbours
 
 
 def from_agent(ask: Callable[[], Iterable[str]]) -> str:

@@ -29,8 +29,11 @@ class DiskLab(ABC):
     :cvar name: on the command line and in the table.
     :cvar in_guest: it needs a kernel that this machine may not run: its cases run in a guest.
     :cvar kept_in_files: its disks are files of this machine.
+    :cvar keeps_bases: the backend keeps volumes there that disks are made from.
     :cvar bad_locations: texts that are no location for the backend.
     :cvar shortages: kinds of room, and rising amounts of it, from nothing to more than enough for a disk of 8 MiB.
+    :cvar changing: the same for what is done to a disk that is there.
+    :cvar takes_room: what of that cannot be done without any of such room: names of steps in ``test_disks_without_room``.
     :cvar clearings: values of the option ``clear`` for such storage.
     """
 
@@ -38,10 +41,13 @@ class DiskLab(ABC):
     backend: ClassVar[str]
     in_guest: ClassVar[bool] = False
     kept_in_files: ClassVar[bool] = False
+    keeps_bases: ClassVar[bool] = False
     bad_locations: ClassVar[tuple[str, ...]]
     bad_names: ClassVar[tuple[str, ...]] = ()
     package: ClassVar[str] = "qemu-utils"
     shortages: ClassVar[Mapping[str, Sequence[int]]]
+    changing: ClassVar[Mapping[str, Sequence[int]]]
+    takes_room: ClassVar[Mapping[str, frozenset[str]]]
     clearings: ClassVar[tuple[str, ...]] = ("none",)
     options: DiskOptions = DiskOptions()
     location: str
@@ -76,8 +82,21 @@ class DiskLab(ABC):
     def room(self, kind: str, amount: int) -> AbstractContextManager[str]:
         """An empty location with so much room of one of the kinds in ``shortages``, for as long as the block lasts."""
 
+    @abstractmethod
+    def plenty(self) -> AbstractContextManager[str]:
+        """An empty location with all the room that a case needs, for as long as the block lasts, or until ``narrow`` is called."""
+
+    @abstractmethod
+    def narrow(self, kind: str, amount: int) -> None:
+        """Leave so much room, besides what is there, in the block of ``room`` or ``plenty``."""
+
+    def elsewhere(self) -> AbstractContextManager[str]:
+        """Another location of this kind beside the case's own, with room for a disk of 8 MiB and its base."""
+        kind, amounts = next(iter(self.shortages.items()))
+        return self.room(kind, amounts[-1])
+
     def widen(self) -> None:  # noqa: B027 (elsewhere, reading takes no room)
-        """Have room to read a disk by, in the block of ``room``."""
+        """Have room to read a disk by, in such a block."""
 
     def disconnect(self) -> None:  # noqa: B027 (most storage is not connected to)
         """Give up what the backend has opened for earlier cases."""

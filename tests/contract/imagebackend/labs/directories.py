@@ -25,6 +25,7 @@ class DirectoryLab(DiskLab):
     kept_in_files = True
     bad_locations = ("", "disks", "/var/../etc", "json:{}")
     shortages: ClassVar[Mapping[str, Sequence[int]]] = {"KiB": (*range(0, 256, 32), *range(256, 24 * 1024, 512)), "files": range(16)}
+    changing: ClassVar[Mapping[str, Sequence[int]]] = {"KiB": (0, 32, 128, 512, *range(1024, 20 * 1024, 2048)), "files": range(8)}
     suffix: str
 
     def __init__(self, folder: Path) -> None:
@@ -60,19 +61,33 @@ class DirectoryLab(DiskLab):
 
     @contextlib.contextmanager
     def room(self, kind: str, amount: int) -> Iterator[str]:
+        self.narrow(kind, amount)
+        with self._emptied():
+            yield self.tiny_location
+
+    @contextlib.contextmanager
+    def plenty(self) -> Iterator[str]:
+        self.widen()
+        with self._emptied():
+            yield self.tiny_location
+
+    def narrow(self, kind: str, amount: int) -> None:
         found = os.statvfs(self._tiny)
         # No limit at all is what a size of 0 would mean.
         size = max((found.f_blocks - found.f_bfree) * found.f_frsize + amount * 1024, 4096)
-        limits = f"size={size},nr_inodes=1000" if kind == "KiB" else f"size=64m,nr_inodes={found.f_files - found.f_ffree + amount}"
+        limits = f"size={size},nr_inodes=1000" if kind == "KiB" else f"size=128m,nr_inodes={found.f_files - found.f_ffree + amount}"
         run("mount", "-o", f"remount,{limits}", self._tiny)
+
+    def widen(self) -> None:
+        run("mount", "-o", "remount,size=128m,nr_inodes=1000", self._tiny)
+
+    @contextlib.contextmanager
+    def _emptied(self) -> Iterator[None]:
         try:
-            yield self.tiny_location
+            yield
         finally:
             shutil.rmtree(self.tiny_location, ignore_errors=True)
             run("mount", "-o", f"remount,{_TINY}", self._tiny)
-
-    def widen(self) -> None:
-        run("mount", "-o", "remount,size=64m,nr_inodes=1000", self._tiny)
 
     def put_foreign(self, name: str) -> None:
         place = Path(self.location, f"{name}.{self.suffix}")
@@ -87,13 +102,22 @@ class DirectoryLab(DiskLab):
 class FlatLab(DirectoryLab):
     name = backend = "flat"
     suffix = "raw"
+    takes_room: ClassVar[Mapping[str, frozenset[str]]] = {
+        "KiB": frozenset({"snapshot", "revert"}),
+        "files": frozenset({"snapshot", "revert"}),
+    }
 
 
 class Qcow2Lab(DirectoryLab):
     name = backend = "qcow2"
     suffix = "qcow2"
+    takes_room: ClassVar[Mapping[str, frozenset[str]]] = {
+        "KiB": frozenset({"snapshot", "revert", "flatten", "copy"}),
+        "files": frozenset({"snapshot", "revert", "flatten", "copy"}),
+    }
 
 
 class PloopLab(DirectoryLab):
     name = backend = "ploop"
     suffix = "ploop"
+    takes_room: ClassVar[Mapping[str, frozenset[str]]] = dict.fromkeys(("KiB", "files"), frozenset({"resize", "snapshot", "revert", "copy"}))

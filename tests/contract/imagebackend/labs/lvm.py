@@ -34,6 +34,8 @@ class LvmLab(DiskLab):
     tiny = tiny_location = "lab-thick-tiny"
     no_location = "nowhere"
     shortages: ClassVar[Mapping[str, Sequence[int]]] = {"MiB": (0, 1, 7, 8, 12)}
+    changing: ClassVar[Mapping[str, Sequence[int]]] = {"MiB": (0, 5, 60)}
+    takes_room: ClassVar[Mapping[str, frozenset[str]]] = {"MiB": frozenset({"resize", "snapshot", "revert"})}
     clearings: ClassVar[tuple[str, ...]] = ("none", "discard", "zero")
     _own: frozenset[str] = frozenset({"lab-filler"})
 
@@ -64,12 +66,30 @@ class LvmLab(DiskLab):
 
     @contextlib.contextmanager
     def room(self, kind: str, amount: int) -> Iterator[str]:
+        self.narrow(kind, amount)
+        with self._emptied():
+            yield self.location
+
+    @contextlib.contextmanager
+    def plenty(self) -> Iterator[str]:
+        with self._emptied():
+            yield self.location
+
+    def narrow(self, kind: str, amount: int) -> None:
+        self._make_room()
         free = int(float(run("vgs", "--noheadings", "--units", "m", "--nosuffix", "-o", "vg_free", self.group)))
         run("lvcreate", "--yes", "--wipesignatures", "n", "--zero", "n", "--name", "lab-filler", "--size", f"{free - amount}m", self.group)
-        try:
-            yield self.location
-        finally:
+
+    def _make_room(self) -> None:
+        with contextlib.suppress(LabFailed):
             run("lvremove", "--yes", f"{self.group}/lab-filler")
+
+    @contextlib.contextmanager
+    def _emptied(self) -> Iterator[None]:
+        try:
+            yield
+        finally:
+            self._make_room()
 
     def keeps(self, data: bytes) -> bool:
         os.sync()
@@ -97,12 +117,15 @@ class LvmThinLab(LvmLab):
     """Thin volumes: a pool of 100 MiB, and one of 2."""
 
     name = "lvm_thin"
+    keeps_bases = True
     group, location = "lab-thin", "lab-thin/lab-pool"
     tiny, tiny_location = "lab-thin-tiny", "lab-thin-tiny/lab-pool"
     no_location = "lab-thin/nowhere"
     shortages: ClassVar[Mapping[str, Sequence[int]]] = {"MiB": (1, 5, 12, 24)}
+    changing: ClassVar[Mapping[str, Sequence[int]]] = {"MiB": (0,)}
+    takes_room: ClassVar[Mapping[str, frozenset[str]]] = {"MiB": frozenset()}  # all share their blocks
     clearings = ("none", "discard")
-    _own = frozenset({"lab-pool", "lab-narrow"})
+    _own = frozenset({"lab-pool", "lab-narrow", "lab-filler"})
 
     def start(self) -> None:
         super().start()
@@ -116,6 +139,24 @@ class LvmThinLab(LvmLab):
             yield f"{self.group}/lab-narrow"
         finally:
             run("lvremove", "--yes", f"{self.group}/lab-narrow")
+
+    @contextlib.contextmanager
+    def plenty(self) -> Iterator[str]:
+        with self.room("MiB", 30) as location:
+            yield location
+
+    def narrow(self, kind: str, amount: int) -> None:
+        """By a volume in the pool with data in it."""
+        self._make_room()
+        pool = f"{self.group}/lab-narrow"
+        columns = "lv_size,data_percent,chunk_size"
+        said = run("lvs", "--noheadings", "--units", "k", "--nosuffix", "-o", columns, pool).split()
+        size, used, chunk = float(said[0]), float(said[1]), int(float(said[2]))
+        chunks = round(size * (1 - used / 100) / chunk) - amount * 1024 // chunk
+        run("lvcreate", "--yes", "--name", "lab-filler", "--virtualsize", "30m", "--thinpool", pool)
+        with open(f"/dev/{self.group}/lab-filler", "r+b", buffering=0) as device:
+            device.write(b"x" * chunk * 1024 * chunks)
+            os.fsync(device.fileno())
 
     def _pool(self, group: str, name: str, mib: int) -> None:
         run("lvcreate", "--yes", "--type", "thin-pool", "--size", f"{mib}m", "--poolmetadatasize", "2m", "--name", name, group)

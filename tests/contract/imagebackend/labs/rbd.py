@@ -28,10 +28,13 @@ class RbdLab(DiskLab):
     """A namespace of the pool ``rbd`` for each case, and the pool ``tiny``, whose quota is 2 MiB."""
 
     name = backend = "rbd"
+    keeps_bases = True
     bad_locations = ("", "/", "a/b/c", "../x", "pool@snap", "pool/", "-x")
     bad_names = ("poolwright-base-1",)
     package = "ceph-common"
     shortages: ClassVar[Mapping[str, Sequence[int]]] = {"MiB": (0, 1, 5, 64)}
+    changing: ClassVar[Mapping[str, Sequence[int]]] = {"MiB": (0, 64)}
+    takes_room: ClassVar[Mapping[str, frozenset[str]]] = {"MiB": frozenset({"flatten"})}
     options = DiskOptions(conf=_CONF)
 
     def __init__(self, folder: Path) -> None:
@@ -58,11 +61,7 @@ class RbdLab(DiskLab):
 
     def end(self) -> None:
         for location in (self.location, self.tiny_location, _NARROW):
-            # Clones before what they were cloned from.
-            for _round in range(2):
-                for name in self.volumes(location):
-                    with contextlib.suppress(LabFailed):
-                        self._remove(f"{location}/{name}")
+            self._empty(location)
         self._rbd("namespace", "remove", self.location)
 
     def volumes(self, location: str = "") -> list[str]:
@@ -71,11 +70,46 @@ class RbdLab(DiskLab):
     @contextlib.contextmanager
     def room(self, kind: str, amount: int) -> Iterator[str]:
         # No quota at all is what 0 would mean.
-        self._ceph("osd", "pool", "set-quota", _NARROW, "max_bytes", str(amount * 1024 * 1024 or 1))
+        self._quota(amount * 1024 * 1024 or 1)
         try:
             yield _NARROW
         finally:
-            self._ceph("osd", "pool", "set-quota", _NARROW, "max_bytes", "0")
+            self._quota(0)
+
+    @contextlib.contextmanager
+    def plenty(self) -> Iterator[str]:
+        try:
+            yield _NARROW
+        finally:
+            self._quota(0)
+
+    def narrow(self, kind: str, amount: int) -> None:
+        """And wait until the cluster has noticed that the pool is full, or is so no more."""
+        self._quota(amount * 1024 * 1024 + self._stored() if amount else 1)
+        while ("full_quota" in self._flags()) == bool(amount):
+            time.sleep(0.2)
+
+    def _quota(self, size: int) -> None:
+        self._ceph("osd", "pool", "set-quota", _NARROW, "max_bytes", str(size))
+
+    def _stored(self) -> int:
+        pools = json.loads(self._ceph("df", "--format", "json"))["pools"]
+        return int(next(pool["stats"]["stored"] for pool in pools if pool["name"] == _NARROW))
+
+    def _flags(self) -> str:
+        pools = json.loads(self._ceph("osd", "dump", "--format", "json"))["pools"]
+        return str(next(pool["flags_names"] for pool in pools if pool["pool_name"] == _NARROW))
+
+    @contextlib.contextmanager
+    def elsewhere(self) -> Iterator[str]:
+        here = self.location
+        self.begin()
+        other, self.location = self.location, here
+        try:
+            yield other
+        finally:
+            self._empty(other)
+            self._rbd("namespace", "remove", other)
 
     def disconnect(self) -> None:
         ceph_client.stop_idle()
@@ -96,6 +130,13 @@ class RbdLab(DiskLab):
     def foreign_is_whole(self, name: str) -> bool:
         said = json.loads(self._rbd("info", f"{self.location}/{name}", "--format", "json"))
         return bool(said["size"] == 3 * 1024 * 1024 and said["snapshot_count"] == 0)
+
+    def _empty(self, location: str) -> None:
+        # Clones before what they were cloned from.
+        for _round in range(2):
+            for name in self.volumes(location):
+                with contextlib.suppress(LabFailed):
+                    self._remove(f"{location}/{name}")
 
     def _remove(self, image: str) -> None:
         for row in json.loads(self._rbd("snap", "ls", image, "--format", "json")):
