@@ -123,9 +123,13 @@ class _Worker:
         command = [_interpreter(), "-I", "-S", "-c", inspect.getsource(ceph_worker), json.dumps(asdict(access))]
         self._errors = tempfile.TemporaryFile()  # noqa: SIM115 (closed by stop)
         # It outlives the thread that starts it, so it cannot be killed with that; it ends with its input.
-        self._process = subprocess.Popen(  # pylint: disable=ansible-bad-function,consider-using-with
-            command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=self._errors, env=plain_environment(), bufsize=0
-        )
+        try:
+            self._process = subprocess.Popen(  # pylint: disable=ansible-bad-function,consider-using-with
+                command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=self._errors, env=plain_environment(), bufsize=0
+            )
+        except OSError as exc:
+            self._errors.close()
+            raise MissingDependency(f"the helper for Ceph cannot be started: {exc}", obj=command[0], hint=f"install {_PACKAGE} with python3-rbd") from exc
 
     @property
     def alive(self) -> bool:
