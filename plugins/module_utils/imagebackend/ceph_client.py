@@ -19,6 +19,7 @@ import select
 import subprocess
 import sys
 import tempfile
+import weakref
 from collections.abc import Iterator
 from dataclasses import asdict
 from typing import IO, Any
@@ -69,7 +70,7 @@ class Rados:
             if isinstance(exc, (BrokenPipeError, EOFError)):
                 raise ToolFailed(f"the helper for Ceph ended: {said}", status=0, obj=obj, phase=phase) from exc
             raise
-        _IDLE.setdefault((os.getpid(), self._access), []).append(worker)
+        _IDLE.setdefault(self._access, []).append(worker)
         if "is" not in answer:
             raise by_kind(str(answer["said"]), int(answer["errno"]), str(answer["at"]), obj, phase)
         return answer["is"]
@@ -123,9 +124,15 @@ class _Worker:
         command = [_interpreter(), "-I", "-S", "-c", inspect.getsource(ceph_worker), json.dumps(asdict(access))]
         self._errors = tempfile.TemporaryFile()  # noqa: SIM115 (closed by stop)
         # It outlives the thread that starts it, so it cannot be killed with that; it ends with its input.
-        self._process = subprocess.Popen(  # pylint: disable=ansible-bad-function,consider-using-with
-            command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=self._errors, env=plain_environment(), bufsize=0
-        )
+        try:
+            self._process = subprocess.Popen(  # pylint: disable=ansible-bad-function,consider-using-with
+                command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=self._errors, env=plain_environment(), bufsize=0
+            )
+        except OSError as exc:
+            self._errors.close()
+            raise MissingDependency(f"the helper for Ceph cannot be started: {exc}", obj=command[0], hint=f"install {_PACKAGE} with python3-rbd") from exc
+
+        _ALL.add(self)
 
     @property
     def alive(self) -> bool:
@@ -151,6 +158,15 @@ class _Worker:
         answer: dict[str, Any] = json.loads(line)
         return answer
 
+    def leave(self) -> None:
+        """In a forked process: let go of the program, which is the parent's."""
+        for stream in (self._process.stdin, self._process.stdout, self._errors):
+            with contextlib.suppress(OSError):
+                if stream is not None:
+                    stream.close()
+        # Else it is taken for a child of ours that nobody has waited for.
+        self._process.returncode = 0
+
     def stop(self) -> str:
         """End it, and return what it said last on its standard error."""
         for stream in (self._process.stdin, self._process.stdout):
@@ -168,12 +184,13 @@ class _Worker:
             return self._errors.read().decode("utf-8", "replace").strip()[-500:]
 
 
-# By process, for one that was forked must not talk to its parent's; and by who is asked as whom.
-_IDLE: dict[tuple[int, Access], list[_Worker]] = {}
+# By who is asked as whom.
+_IDLE: dict[Access, list[_Worker]] = {}
+_ALL: weakref.WeakSet[_Worker] = weakref.WeakSet()
 
 
 def _idle_worker(access: Access) -> _Worker | None:
-    idle = _IDLE.get((os.getpid(), access), [])
+    idle = _IDLE.get(access, [])
     while idle:
         with contextlib.suppress(IndexError):  # another thread was faster
             worker = idle.pop()
@@ -186,9 +203,19 @@ def _idle_worker(access: Access) -> _Worker | None:
 @atexit.register
 def stop_idle() -> None:
     """End the programs that nobody is asking."""
-    for (pid, _access), idle in _IDLE.items():
-        while pid == os.getpid() and idle:
+    for idle in _IDLE.values():
+        while idle:
             idle.pop().stop()
+
+
+def _leave_to_parent() -> None:
+    for worker in list(_ALL):
+        worker.leave()
+    _IDLE.clear()
+
+
+# A process that was forked must neither talk to its parent's, nor keep them alive by their pipes.
+os.register_at_fork(after_in_child=_leave_to_parent)
 
 
 def _interpreter() -> str:

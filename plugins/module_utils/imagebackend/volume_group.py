@@ -26,6 +26,14 @@ _FIELDS = "lv_name,lv_size,lv_tags,lv_attr,pool_lv,data_percent"
 _FULL = ("insufficient free space", "insufficient free extents", "insufficient suitable", "no space left", "not enough free", "reached threshold")
 _MISSING = ("failed to find", "not found", "cannot process volume group")
 _USED = ("in use", "is used by another", "filesystem in use", "device or resource busy")
+_HINTS = {
+    "permission denied": "run it as root (become: true)",
+    "while pvs are missing": "bring the missing physical volume back, or give it up: vgreduce --removemissing",
+    "refusing activation of partial": "bring the missing physical volume back",
+    "is exported": "import it: vgimport",
+    "needs repair": "repair its metadata: lvconvert --repair",
+    "check of pool": "repair its metadata: lvconvert --repair",
+}
 _SAME = "matches existing size"
 _TAKEN = "already exists"
 
@@ -203,4 +211,5 @@ def _named(exc: ToolFailed, group: str) -> VirtError:
         return Busy(exc.message, obj=exc.obj, phase=exc.phase, hint="shut the guest that uses it off")
     if any(words in said for words in _MISSING):
         return NotFound(exc.message, obj=exc.obj, phase=exc.phase, hint=f"look what there is: lvs {group}")
+    exc.hint = next((hint for words, hint in _HINTS.items() if words in said), exc.hint)
     return exc

@@ -22,6 +22,14 @@ from ansible_collections.poolwright.virt.plugins.module_utils.process import Lim
 READING = Limits()
 # A conversion works for as long as the image is large: only the deadline and the memory are bounded tightly.
 CONVERTING = Limits(cpu_seconds=3600)
+_HINTS = {
+    "Permission denied": "run it as a user who may (become: true)",
+    "Read-only file system": "mount the file system writable, or use another directory",
+    "Image is corrupt": "with the guest off, run qemu-img check -r all on it",
+    "Could not open backing file": "the disk's base is gone: put the image into the cache again, under the name that the message has",
+    "Cannot allocate memory": "the image's tables are larger than what the tool may use: check where the image comes from",
+    "Input/output error": "look at the storage below: dmesg, smartctl",
+}
 _LEAKS_ONLY = 3  # the status of qemu-img check
 
 
@@ -145,6 +153,7 @@ def _run(arguments: list[str], deadline: Deadline, phase: str, obj: str, limits:
         if 'Failed to get "' in exc.message and "lock" in exc.message:
             raise Busy(exc.message, obj=obj, phase=phase, hint="shut the guest that uses it off") from exc
         if "No space left on device" not in exc.message:
+            exc.hint = exc.hint or next((hint for words, hint in _HINTS.items() if words in exc.message), "")
             raise
         raise InsufficientResources(exc.message, obj=obj, phase=phase, hint="free some space, or use another directory") from exc
 

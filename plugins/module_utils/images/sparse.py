@@ -22,6 +22,13 @@ _ZEROS = bytes(_HOLE)
 _FICLONE = 0x40049409  # linux/fs.h
 _COPY_STEP = 64 * CHUNK
 _ROOM = "free some space, or use another directory"
+_HINTS = {
+    errno.EROFS: "mount the file system writable, or use another directory",
+    errno.EACCES: "run it as a user who may (become: true)",
+    errno.EPERM: "run it as a user who may (become: true); a file may also be immutable (lsattr)",
+    errno.EIO: "look at the storage below: dmesg, smartctl",
+    errno.EFBIG: "the file system takes no file of this size: use another directory",
+}
 _NOT_IN_KERNEL = (errno.EXDEV, errno.ENOSYS, errno.EOPNOTSUPP, errno.EINVAL, errno.EPERM)
 
 
@@ -33,8 +40,9 @@ def naming_storage_errors(path: str, phase: str) -> Iterator[None]:
     except OSError as exc:
         if exc.errno in (errno.ENOSPC, errno.EDQUOT):
             raise InsufficientResources("no space left on the file system", obj=path, phase=phase, hint=_ROOM) from exc
-        at = f" ({exc.filename})" if exc.filename is not None and exc.filename != path else ""
-        raise OperationFailed(f"{exc.strerror or exc}{at}", obj=path, phase=phase) from exc
+        # Where the unfinished file would have been says nothing to anybody.
+        at = f" ({exc.filename})" if exc.filename not in (None, path) and ".part" not in str(exc.filename) else ""
+        raise OperationFailed(f"{exc.strerror or exc}{at}", obj=path, phase=phase, hint=_HINTS.get(exc.errno or 0, "")) from exc
 
 
 def check_space(directory: str, needed: int, phase: str) -> None:

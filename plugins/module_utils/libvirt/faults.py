@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import enum
 import errno
+import re
 from dataclasses import dataclass
 
 from ansible_collections.poolwright.virt.plugins.module_utils.errors import (
@@ -155,10 +156,22 @@ _HINTS: dict[type[VirtError], str] = {
     AuthenticationFailed: "run as root, or add the user to the group libvirt on the target host",
 }
 
-# QEMU's own words, which nobody translates.
+# QEMU's own words, which nobody translates, and libvirt's in English.
 _WORDS_HINTS = {
     "Image was not closed correctly": "QEMU was killed while it wrote to the disk; with the guest off, run qemu-img check -r all -f parallels on it",
+    "Image is corrupt": "with the guest off, run qemu-img check -r all on the disk",
+    'Failed to get "': "another process has the disk open: shut the guest that uses it off, or make the disk shareable",
+    "error connecting": "look whether the cluster answers (ceph -s), and give the keyring again: libvirt's secret may hold an old key",
+    "error reading header from": "look whether the image is there (rbd info), and whether the user may read it (ceph auth get)",
+    "Permission denied": "QEMU's user needs to get at it: x on each directory above, and what AppArmor or SELinux allow",
+    "No such file or directory": "what the message names is gone from the host: bring it back, or make the disk again",
+    "is not active": "start it: virsh net-start or virsh pool-start",
+    "does not support virt type 'kvm'": "load the host's kvm module and see that processors are virtualised in hardware, or set virt_type: qemu",
+    "Cannot allocate memory": "give the guest less memory, or shut another one off",
+    "No space left on device": "free some space on the host's file system that the message names",
 }
+# An attribute of the XML that a message may quote.
+_PASSWORD = re.compile(r"""(passwd\s*=\s*)(?:'[^']*'|"[^"]*")""")
 
 _OPEN_HINTS: dict[int, str] = {
     errno.ENOENT: "start libvirtd (or virtqemud) on the target host, or correct the uri",
@@ -182,8 +195,8 @@ class Fault:
         """Of a ``libvirtError``; one without details is an internal error of the binding."""
         details = getattr(exc, "err", None)
         if not details:
-            return cls(Code.INTERNAL_ERROR, 0, str(exc))
-        return cls(int(details[0]), int(details[1]), str(details[2]), int(details[7]))
+            return cls(Code.INTERNAL_ERROR, 0, _without_passwords(str(exc)))
+        return cls(int(details[0]), int(details[1]), _without_passwords(str(details[2])), int(details[7]))
 
     @property
     def broken(self) -> bool:
@@ -207,3 +220,7 @@ class Fault:
         if (self.code == Code.SYSTEM_ERROR and self.number in _FULL) or (self.code == Code.INTERNAL_ERROR and "Cannot allocate memory" in self.message):
             return InsufficientResources
         return _TYPES.get(self.code, OperationFailed)
+
+
+def _without_passwords(said: str) -> str:
+    return _PASSWORD.sub(r"\1'...'", said)

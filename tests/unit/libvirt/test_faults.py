@@ -87,3 +87,30 @@ def test_an_unreachable_uri_comes_with_a_remedy(number: int, remedy: str) -> Non
 
 def test_an_error_without_details_is_still_one() -> None:
     assert Fault.of(libvirt.libvirtError("odd")).code == Code.INTERNAL_ERROR
+
+
+@pytest.mark.parametrize(
+    ("said", "remedy"),
+    [
+        ('qemu unexpectedly closed the monitor: Failed to get "write" lock\nIs another process using the image [/d/a.qcow2]?', "shut the guest"),
+        ("internal error: process exited while connecting to monitor: error connecting: Operation not permitted", "keyring"),
+        ("Cannot access storage file '/d/a.raw': Permission denied", "QEMU's user"),
+        ("Cannot access backing file '/images/b' of storage file '/d/a.qcow2': No such file or directory", "bring it back"),
+        ("network 'lab' is not active", "virsh net-start"),
+        ("Emulator '/usr/bin/qemu-system-x86_64' does not support virt type 'kvm'", "virt_type: qemu"),
+        ("qcow2: Image is corrupt; cannot be opened read/write", "qemu-img check -r all"),
+        ("cannot set up guest memory 'pc.ram': Cannot allocate memory", "less memory"),
+    ],
+)
+def test_what_libvirt_and_qemu_say_comes_with_its_remedy(said: str, remedy: str) -> None:
+    error = Fault(Code.INTERNAL_ERROR, 10, said).as_error(obj="ci-1", phase="start")
+    assert remedy in error.hint
+    assert said in str(error)
+
+
+@pytest.mark.parametrize("said", ["at <graphics passwd='geheim-1' port='1'/>", 'at <graphics type="vnc" passwd = "geheim-1"/>', "passwd='geheim-1' is odd"])
+def test_a_password_that_libvirt_quotes_is_not_passed_on(said: str) -> None:
+    quoted = libvirt.libvirtError("x")
+    quoted.err = (27, 10, said, 0, "", None, None, -1, -1)
+    assert "geheim-1" not in str(Fault.of(quoted).as_error())
+    assert "passwd" in Fault.of(quoted).message

@@ -34,7 +34,7 @@ class LvmLab(DiskLab):
     tiny = tiny_location = "lab-thick-tiny"
     no_location = "nowhere"
     shortages: ClassVar[Mapping[str, Sequence[int]]] = {"MiB": (0, 1, 7, 8, 12)}
-    changing: ClassVar[Mapping[str, Sequence[int]]] = {"MiB": (0, 5, 60)}
+    changing: ClassVar[Mapping[str, Sequence[int]]] = {"MiB": (0, 60)}
     takes_room: ClassVar[Mapping[str, frozenset[str]]] = {"MiB": frozenset({"resize", "snapshot", "revert"})}
     clearings: ClassVar[tuple[str, ...]] = ("none", "discard", "zero")
     _own: frozenset[str] = frozenset({"lab-filler"})

@@ -7,6 +7,7 @@
 from __future__ import annotations
 
 import importlib
+import json
 from typing import Any
 
 import pytest
@@ -18,6 +19,14 @@ from ansible_collections.poolwright.virt.plugins.module_utils.guests.spec import
 from ansible_collections.poolwright.virt.tests.integration.libvirt.guests.conftest import NAME, Lab
 from ansible_collections.poolwright.virt.tests.integration.modules.conftest import Ansible
 
+OWN_XML = """
+<domain type='qemu'>
+  <name>g-1</name><memory unit='MiB'>64</memory><os><type arch='x86_64'>hvm</type></os>
+  <devices>
+    <graphics type='vnc' passwd='{password}' port='-1'></graphics>
+    <video><model type='vga'/></video>
+  </devices>
+</domain>"""
 MODULES = "ansible_collections.poolwright.virt.plugins.modules."
 
 
@@ -75,6 +84,27 @@ def test_errors_are_told_without_a_traceback(lab: Lab, ansible: Ansible) -> None
     assert [result["code"] for result in played.results] == ["invalid_spec", "invalid_spec"]
     assert played.results[0]["problems"] == ["cpus: -1 is not above 0", "memory_mb: 0 is not above 0"]
     assert "Traceback" not in played.output
+
+
+def test_a_password_in_ones_own_xml_is_never_shown(lab: Lab, ansible: Ansible) -> None:
+    """Not in the answer, its differences, the invocation, the record, nor in what libvirt or a parser says of XML that is wrong."""
+    first, second = "geheim-1", "geheim-2"
+    damaged = OWN_XML.format(password=first).replace("</graphics>", "</graphic>")
+    # Only libvirt knows that it is wrong, and the element that has the password is the one that it speaks of.
+    refused = OWN_XML.format(password=first).replace("type='vnc'", "type='vnc' passwdValidTo='never'")
+    info = {"poolwright.virt.libvirt_guest_info": {"uri": lab.uri, "gather": ["definition"]}}
+    tasks = [guest(lab, xml=text) for text in (damaged, refused)]
+    tasks += [guest(lab, xml=OWN_XML.format(password=first)), guest(lab, xml=OWN_XML.format(password=second)), info]
+    predicted = ansible.play(*tasks, options=("--check", "--diff", "-vvvv"))
+    played = ansible.play(*tasks, options=("--diff", "-vvvv"))
+    for shown in (predicted.output, played.output, json.dumps(played.results), *(path.read_text() for path in lab.folder.rglob("*.json"))):
+        assert first not in shown
+        assert second not in shown
+    wrong, odd, made, changed, _read = played.results
+    assert [wrong["code"], made["changed"], changed["changed"]] == ["invalid_spec", True, True]
+    assert odd["failed"] is True
+    assert "Traceback" not in played.output
+    assert f"passwd='{second}'" in lab.xml()
 
 
 def test_every_example_is_a_request_that_can_be_read() -> None:
