@@ -408,7 +408,8 @@ digest:
   sample: blocks-sha256:0000
 bases:
   description:
-    - What was kept of images before the run. C(used_by) names why one stays, which are disks, C(disk@snapshot), clones in other pools or in the trash, and
+    - What was kept of images before the run. RV(actions) names what was removed.
+    - C(used_by) names why one stays, which are disks, C(disk@snapshot), clones in other pools or in the trash, and
       clients that have it open.
   returned: O(state=pruned)
   type: list

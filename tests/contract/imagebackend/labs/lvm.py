@@ -11,6 +11,7 @@ import hashlib
 import os
 import re
 import struct
+import subprocess
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import ClassVar
@@ -19,6 +20,7 @@ from ansible_collections.poolwright.virt.tests.contract.imagebackend.labs.base i
 
 _EXTENT_MIB = 1
 _METADATA_AT = 4096  # where vgcreate begins
+_TAGS = re.compile(r"^tags = \[(.*)\]", re.MULTILINE)
 _VOLUME = re.compile(r"^(\S+) \{\nid = .*\nstatus = \[(.*)\]", re.MULTILINE)
 
 
@@ -90,6 +92,14 @@ class LvmLab(DiskLab):
             yield
         finally:
             self._make_room()
+
+    def clear(self) -> bool:
+        names = [f"{self.group}/{name}" for name in self.volumes() if not name.startswith("poolwright-base-")]
+        tags = [f"--deltag {tag}" for tag in written_tags(self.folder / self.group)]
+        words = [f"lvremove --force --yes {' '.join(names)}"] * bool(names) + [f"vgchange {' '.join(tags)} {self.group}"] * bool(tags)
+        # One process for both: most of what a command of LVM's costs here is its start.
+        subprocess.run(["lvm"], input="".join(f"{line}\n" for line in words), text=True, check=True, capture_output=True)
+        return True
 
     def keeps(self, data: bytes) -> bool:
         os.sync()
@@ -165,11 +175,21 @@ class LvmThinLab(LvmLab):
 def written_volumes(device: Path) -> list[str]:
     """The names of the volumes that the metadata on a group's only device describe: no tool's word for it, and no time for one.
 
-    Parts of others are left out. The area's header says where in the ring after it the latest text is.
+    Parts of others are left out.
     """
+    return [name for name, status in _VOLUME.findall(_written(device).partition("logical_volumes {")[2]) if "VISIBLE" in status]
+
+
+def written_tags(device: Path) -> list[str]:
+    """The tags of the group itself."""
+    found = _TAGS.search(_written(device).partition("physical_volumes {")[0])
+    return re.findall(r'"([^"]*)"', found.group(1)) if found else []
+
+
+def _written(device: Path) -> str:
+    """The area's header says where in the ring after it the latest text is."""
     with open(device, "rb") as stream:
         stream.seek(_METADATA_AT)
         area = stream.read(1024 * 1024 - _METADATA_AT)
     _checksum, _magic, _version, _start, size, offset, length = struct.unpack_from("<I16sIQQQQ", area)
-    text = (area[offset:size] + area[512:offset])[:length].decode()
-    return [name for name, status in _VOLUME.findall(text.partition("logical_volumes {")[2]) if "VISIBLE" in status]
+    return (area[offset:size] + area[512:offset])[:length].decode()
