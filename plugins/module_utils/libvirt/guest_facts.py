@@ -110,7 +110,7 @@ def _ties(domain: ET.Element) -> list[str]:
 
 
 def _immovable(kept: Kept) -> list[str]:
-    return [f"it has {kept.snapshots} snapshots, which cannot move"] if kept.snapshots else []
+    return [f"it has {kept.snapshots} snapshots of libvirt's, which cannot move"] if kept.snapshots else []
 
 
 def _only_live(domain: ET.Element, kept: Kept) -> list[str]:

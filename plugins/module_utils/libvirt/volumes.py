@@ -16,19 +16,18 @@ import os
 import xml.etree.ElementTree as ET
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from typing import Any, Protocol, TypeVar
+from typing import Any, TypeVar
 
 from ansible_collections.poolwright.virt.plugins.module_utils.clock import Deadline
 from ansible_collections.poolwright.virt.plugins.module_utils.errors import NotFound, TransferFailed, VirtError
 from ansible_collections.poolwright.virt.plugins.module_utils.libvirt.binding import library
 from ansible_collections.poolwright.virt.plugins.module_utils.libvirt.faults import Code, Fault, InvalidState
 from ansible_collections.poolwright.virt.plugins.module_utils.libvirt.session import Session
+from ansible_collections.poolwright.virt.plugins.module_utils.libvirt.streams import CHUNK, Readable, Reader, send, stream_of
 
 T = TypeVar("T")
 
 _PREFIX = "poolwright-"
-_CHUNK = 256 * 1024
-_ZEROS = bytes(_CHUNK)
 
 
 @dataclass(frozen=True)
@@ -45,39 +44,6 @@ class Volume:
     format: str
     backing: tuple[str, str] | None = None
     allocated: int = 0
-
-
-class Readable(Protocol):
-    """A stream of bytes, such as an open file."""
-
-    def read(self, count: int, /) -> bytes:
-        """Up to ``count`` bytes, none at the end."""
-
-
-class Reader:
-    """The bytes of a file on a host; holes come as zeros."""
-
-    def __init__(self, stream: Any, deadline: Deadline, obj: str) -> None:
-        self._stream = stream
-        self._deadline = deadline
-        self._obj = obj
-        self._hole = 0
-        self.ended = False
-
-    def read(self, count: int, /) -> bytes:
-        self._deadline.check("reading the disk", obj=self._obj, phase="read")
-        if not self._hole and not self.ended:
-            try:
-                data = self._stream.recvFlags(min(count, _CHUNK), library().VIR_STREAM_RECV_STOP_AT_HOLE)
-                if data != -3:
-                    self.ended = not data
-                    return bytes(data)
-                self._hole = int(self._stream.recvHole())
-            except library().libvirtError as exc:
-                raise Fault.of(exc).as_error(obj=self._obj, phase="read") from exc
-        length = min(count, self._hole, _CHUNK)
-        self._hole -= length
-        return _ZEROS[:length]
 
 
 class Directory:
@@ -200,17 +166,17 @@ class Directory:
 
         def ask(connection: Any) -> None:
             volume = connection.storagePoolLookupByName(self._pool).storageVolLookupByName(name)
-            with _stream(connection) as stream:
+            with stream_of(connection) as stream:
                 volume.upload(stream, 0, size, library().VIR_STORAGE_VOL_UPLOAD_SPARSE_STREAM)
                 left = size
                 while left:
                     deadline.check("sending the disk", obj=self._named(name), phase="send")
-                    data = source.read(min(_CHUNK, left))
+                    data = source.read(min(CHUNK, left))
                     if not data:
                         raise TransferFailed(f"{left} bytes of it are missing", obj=self._named(name), phase="send")
                     hasher.update(data)
                     left -= len(data)
-                    _send(stream, data)
+                    send(stream, data)
 
         self._call("virStorageVolUpload", ask, name)
         return hasher.hexdigest()
@@ -219,7 +185,7 @@ class Directory:
         """The SHA-256 and the number of a file's bytes, read from that host."""
         hasher, count = hashlib.sha256(), 0
         with self.reading(name, deadline) as stream:
-            while data := stream.read(_CHUNK):
+            while data := stream.read(CHUNK):
                 hasher.update(data)
                 count += len(data)
         return hasher.hexdigest(), count
@@ -342,24 +308,3 @@ def _pool_xml(name: str, path: str) -> str:
 
 def _format(element: ET.Element | None) -> str:
     return "" if element is None else element.get("type", "")
-
-
-@contextlib.contextmanager
-def _stream(connection: Any) -> Iterator[Any]:
-    stream = connection.newStream(0)
-    try:
-        yield stream
-    except BaseException:
-        with contextlib.suppress(library().libvirtError):
-            stream.abort()
-        raise
-    stream.finish()
-
-
-def _send(stream: Any, data: bytes) -> None:
-    if _ZEROS.startswith(data):
-        stream.sendHole(len(data))
-        return
-    view = memoryview(data)
-    while view:
-        view = view[stream.send(bytes(view)) :]

@@ -14,7 +14,7 @@ from ansible_collections.poolwright.virt.plugins.module_utils.libvirt.faults imp
 from ansible_collections.poolwright.virt.plugins.module_utils.libvirt.guest import Guest
 from ansible_collections.poolwright.virt.plugins.module_utils.libvirt.host import Host
 from ansible_collections.poolwright.virt.plugins.module_utils.migration import leftovers
-from ansible_collections.poolwright.virt.plugins.module_utils.migration.live import Progress, Watch, move
+from ansible_collections.poolwright.virt.plugins.module_utils.migration.live import NotEnded, PostCopyBroken, Progress, Watch, move
 from ansible_collections.poolwright.virt.plugins.module_utils.migration.moving import flag_names, flags_of, params_of
 from ansible_collections.poolwright.virt.plugins.module_utils.migration.note import Note
 from ansible_collections.poolwright.virt.plugins.module_utils.migration.plan import Plan
@@ -37,7 +37,12 @@ def take_up(note: Note, source: Host, target: Host, uuid: str, wish: Wish, cance
     if found not in (Verdict.WAIT, Verdict.RESUME):
         return []
     watch = Watch(guest, wish, deadline, cancel, Progress())
-    watch.until(lambda: watch.idle)
+    try:
+        watch.until(lambda: watch.idle)
+    except NotEnded as exc:
+        if found is Verdict.RESUME:
+            raise PostCopyBroken.of(guest.name, "and libvirt could not take it up") from exc
+        raise
     _settled(note, source, target, uuid, deadline.clock)
     return ["wait for the migration that was under way"]
 

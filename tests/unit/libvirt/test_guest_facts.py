@@ -59,7 +59,8 @@ def test_what_it_is_joined_to_and_what_it_writes() -> None:
     )
     assert found.disks == ("/srv/a.qcow2", "/dev/vg/b", "rbd/c")
     assert (found.networks, found.devices) == (("default",), ("br0",))
-    assert found.tied == ()
+    # Nobody can tell whether another host has the same device.
+    assert found.tied == ("it has the block device /dev/vg/b of this host",)
 
 
 @pytest.mark.parametrize(
@@ -84,7 +85,7 @@ def test_what_it_cannot_do_without(device: str, words: str) -> None:
 def test_what_libvirt_keeps_of_it() -> None:
     xml = DOMAIN.format(devices="<tpm model='tpm-crb'><backend type='emulator' version='2.0'/></tpm>", cpu="", metadata="")
     found = guest_facts(xml, xml, "shutoff", persistent=True, memory_kib=1, cpus=1, host_cpu="", kept=Kept(snapshots=2, saved=True))
-    assert found.tied == ("it has 2 snapshots, which cannot move",)
+    assert found.tied == ("it has 2 snapshots of libvirt's, which cannot move",)
     assert found.not_cold == ("its memory is saved on this host", "what its TPM keeps moves only while it runs")
 
 
