@@ -19,7 +19,8 @@ description:
   - A deadline that passes, a signal and a broken link leave the guest running where it was.
   - What a run prepares is noted in the guest's own metadata before it is made. After a run that was killed, the next one sees which host has the
     guest, and cleans up the other.
-  - The metadata of a guest moves with it, and with that its membership in a pool.
+  - The metadata of a guest moves with it, and with that its membership in a pool. So do its UEFI variables, snapshots that this collection took, and
+    secrets of its disks whose value can be had.
 extends_documentation_fragment:
   - poolwright.virt.attributes
   - poolwright.virt.attributes.action_group
@@ -105,6 +106,7 @@ options:
   disks:
     description:
       - Disks that are to lie elsewhere, or on another backend, on the target. Only for guests that are moved switched off.
+      - The only way for a disk on a block device, which stays on the source.
     type: list
     elements: dict
     default: []
@@ -139,11 +141,11 @@ options:
         type: str
       keyring:
         description:
-          - The keyring of that user on this host.
+          - The keyring of that user on this host. libvirt on the target gets the key from it.
         type: path
       secret:
         description:
-          - The UUID of the libvirt secret on the target that holds the user's key.
+          - The UUID of the libvirt secret on the target that holds the user's key. With a keyring it is made there.
         type: str
   keep_source_disks:
     description:
@@ -153,6 +155,7 @@ options:
   undefine_source:
     description:
       - Whether the guest's definition goes from the source. One that stays there is switched off, and must not be started.
+      - Disks that were copied go all the same, unless O(keep_source_disks).
     type: bool
     default: true
   persist:
@@ -163,7 +166,7 @@ options:
     default: true
   bandwidth_mib:
     description:
-      - The most to send in a second, in MiB.
+      - The most to send in a second, in MiB. It does not hold back what a guest waits for after O(post_copy).
     type: int
   auto_converge:
     description:

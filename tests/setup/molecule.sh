@@ -9,6 +9,8 @@
 . "$(dirname "$0")/common.sh"
 
 [ "$#" -gt 0 ] || set -- test --all
+# The hosts of the scenario host_evacuate.
+"${SETUP}/packages.sh" libvirt-clients libvirt-daemon-system qemu-system-x86 qemu-utils seabios ipxe-qemu
 venv="$("${SETUP}/venv.sh" molecule controller)"
 "${SETUP}/collection.sh" link >/dev/null
 export PATH="${venv}/bin:${PATH}" ANSIBLE_COLLECTIONS_PATH="${WORK}/collections"

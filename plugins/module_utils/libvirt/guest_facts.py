@@ -101,6 +101,7 @@ def _ties(domain: ET.Element) -> list[str]:
     found += [f"the card {_source(card, 'dev')}".rstrip() for card in _cards(domain, "direct")]
     found += ["a vhost-user card" for _card in _cards(domain, "vhostuser")]
     found += [f"the NVMe drive {_source_address(disk)}".rstrip() for disk in domain.iterfind("devices/disk") if disk.get("type") == "nvme"]
+    found += [f"the block device {_source(disk, 'dev')}" for disk in domain.iterfind("devices/disk[@type='block']") if _source(disk, "dev")]
     found += [f"the directory {_source(one, 'dir')}".rstrip() for one in domain.iterfind("devices/filesystem")]
     for tag in ("serial", "parallel", "console", "channel"):
         found += [f"the device {_source(one, 'path')}" for one in domain.iterfind(f"devices/{tag}") if one.get("type") in _HOST_CHARACTERS]

@@ -21,6 +21,7 @@ from ansible_collections.poolwright.virt.plugins.module_utils.migration.moves im
 from ansible_collections.poolwright.virt.plugins.module_utils.migration.prepare import read_back, send_file
 
 _CHUNK = 1024 * 1024
+_BESIDE_DEVICES = "/var/tmp"  # noqa: S108 (a directory of its own is made in it)
 
 
 @dataclass(frozen=True)
@@ -38,21 +39,23 @@ def send(source: Host, target: Host, move: DiskMove, deadline: Deadline) -> Sent
     """
     if move.how != CONVERTED and not move.flat:
         return Sent(send_file(source, target, move.path, move.disk.file_size, deadline), move.disk.file_size)
-    path = move.disk.path
-    if not os.path.isfile(path):
+    path, block = move.disk.path, move.disk.kind == "block"
+    if not os.path.exists(path):
         hint = "run this on the host that the guest is on"
         raise NotFound(f"{path} is not on the host that this runs on", obj=move.disk.device, phase="send", hint=hint)
-    parent, name = os.path.split(path)
+    # Beside the disk, where there is as much room as it takes itself; there is none beside a device.
+    parent, name = (_BESIDE_DEVICES, path.strip("/").replace("/", "-")) if block else os.path.split(path)
     stem = f"{name}.moving"
-    # Beside the disk, where there is as much room as it takes itself.
     with naming_storage_errors(path, "convert"):
         sweep(parent, stem)
     with naming_storage_errors(path, "convert"), scratch_directory(parent, stem) as scratch:
-        contents = os.path.join(scratch, "contents")
-        qemu_img.convert(path, move.disk.format, contents, "raw", deadline)
+        contents = path
+        if not block:
+            contents = os.path.join(scratch, "contents")
+            qemu_img.convert(path, move.disk.format, contents, "raw", deadline)
         seen = _digest(contents, deadline)
         if move.place is not None and move.place.backend == "rbd":
-            return _into_image(move, contents, seen, deadline)
+            return _into_image(move, contents, os.path.join(scratch, "back"), seen, deadline)
         made = contents
         if move.format != "raw":
             made = os.path.join(scratch, "made")
@@ -62,8 +65,14 @@ def send(source: Host, target: Host, move: DiskMove, deadline: Deadline) -> Sent
         return Sent(seen, sent)
 
 
+def _size(path: str) -> int:
+    """Of a file or a device."""
+    with open(path, "rb") as stream:
+        return stream.seek(0, os.SEEK_END)
+
+
 def _send_local(target: Host, path: str, to: str, deadline: Deadline) -> int:
-    size = os.path.getsize(path)
+    size = _size(path)
     parent, name = os.path.split(to)
     with target.directory(parent, make=True) as directory:
         if directory is None:
@@ -75,14 +84,14 @@ def _send_local(target: Host, path: str, to: str, deadline: Deadline) -> int:
     return size
 
 
-def _into_image(move: DiskMove, contents: str, seen: str, deadline: Deadline) -> Sent:
+def _into_image(move: DiskMove, contents: str, found: str, seen: str, deadline: Deadline) -> Sent:
+    """:param found: a path for what is read back."""
     if move.place is None:
         raise OperationFailed("no place was given for it", obj=move.disk.device, phase="send")
     place = disk_image(move.place.backend, move.place.location, os.path.basename(move.path), move.place.options)
-    size = os.path.getsize(contents)
+    size = _size(contents)
     with open(contents, "rb") as stream:
         made = place.create_from_stream(stream, size, deadline)
-    found = f"{contents}.back"
     with open(found, "xb") as sink:
         place.read_to(made, sink, deadline)
     back = _digest(found, deadline)

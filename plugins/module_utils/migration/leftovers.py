@@ -25,7 +25,7 @@ from ansible_collections.poolwright.virt.plugins.module_utils.libvirt.host impor
 from ansible_collections.poolwright.virt.plugins.module_utils.migration.facts import guest_facts, paths_of
 from ansible_collections.poolwright.virt.plugins.module_utils.migration.note import NAMESPACE, PREFIX, MadeImage, Note, from_element
 from ansible_collections.poolwright.virt.plugins.module_utils.migration.prepare import remove_directory, remove_file
-from ansible_collections.poolwright.virt.plugins.module_utils.migration.sides import BY_MIGRATION, BY_POST_COPY, PAUSED, RUNNING, Side, Verdict, verdict
+from ansible_collections.poolwright.virt.plugins.module_utils.migration.sides import BY_MIGRATION, PAUSED, RUNNING, Side, Verdict, verdict
 
 _STORAGE_SECONDS = 600.0
 # Files that belong to the host and not to the guest stay; so do these two, which go with their own files.
@@ -75,6 +75,8 @@ def settle(note: Note, source: Host, target: Host, uuid: str, name: str, clock: 
     hint = {
         Verdict.FOREIGN: f"see what {there.guest.name if there.guest else 'it'} on {note.where} is, and remove the one that is not needed",
         Verdict.RESUME: "run again once the hosts reach each other",
+        Verdict.BROKEN: f"its last disks are on {note.where}, or shared: {', '.join(note.made) or 'shared'}; save them, switch it off here (virsh destroy), "
+        f"remove <migration> from its metadata (virsh metadata {name} {NAMESPACE} --remove), and start it with those disks",
         Verdict.LOST: f"its disks are on {note.where} or on this host: {', '.join((*note.made, *note.gone)) or 'shared'}",
     }.get(found, "look on both hosts")
     raise OperationFailed(f"its migration to {note.where} cannot be brought to an end: {found.value}", obj=name, phase="migrate", hint=hint)
@@ -144,7 +146,7 @@ def _stayed(note: Note, target: Host, guest: Guest, side: Side, there: Found, cl
         there.guest.undefine(_KEPT)
         done.append("remove the guest on the target")
     done += _clear_target(note, target, clock)
-    if note.state == RUNNING and side.state == PAUSED and side.reason in (BY_MIGRATION, BY_POST_COPY):
+    if note.state == RUNNING and side.state == PAUSED and side.reason == BY_MIGRATION:
         guest.resume()
         done.append("resume on the source")
     if note.kind == "cold" and note.state in (RUNNING, PAUSED) and not side.active:

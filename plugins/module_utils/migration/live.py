@@ -15,6 +15,7 @@ from typing import Any
 from ansible_collections.poolwright.virt.plugins.module_utils.clock import Deadline
 from ansible_collections.poolwright.virt.plugins.module_utils.errors import Cancelled, DeadlineExceeded, NotFound, VirtError
 from ansible_collections.poolwright.virt.plugins.module_utils.libvirt.guest import Guest
+from ansible_collections.poolwright.virt.plugins.module_utils.migration.sides import POST_COPY_FAILED
 from ansible_collections.poolwright.virt.plugins.module_utils.migration.wish import OnTimeout, Wish
 
 _LOOK_SECONDS = 0.2
@@ -62,6 +63,16 @@ class NotEnded(DeadlineExceeded):
     """A migration was told to end and has not: nobody can tell yet where the guest will be."""
 
 
+class PostCopyBroken(NotEnded):
+    """A link failed in the middle of post-copy: neither host has the whole guest."""
+
+    @classmethod
+    def of(cls, name: str, why: str) -> PostCopyBroken:
+        hint = "leave both domains as they are, and run again with the same target once the hosts reach each other: it goes on where it stopped"
+        said = f"the link failed in the middle of post-copy ({why}); it stands still, with a part of its memory on each host"
+        return cls(said, obj=name, phase="migrate", hint=hint)
+
+
 class Watch:
     """Looks after a migration: starts post-copy in time, ends it at the deadline or when the run is told to stop.
 
@@ -79,6 +90,7 @@ class Watch:
         self._deadline = deadline
         self._late = Deadline(self._clock, deadline.at + wish.timeout)
         self._gave_up: Deadline | None = None
+        self._broken: Deadline | None = None
         self._paused = False
         self._looks, self._orders = _Aside(), _Aside()
         self.idle = False
@@ -92,6 +104,8 @@ class Watch:
         while not done():
             self._looks.begin(self._look)
             self._decide()
+            if self._broken is not None and self._broken.passed:
+                raise PostCopyBroken.of(self._guest.name, "and libvirt has not ended it yet")
             if self._gave_up is not None and self._gave_up.passed:
                 said = "" if self.ended_by is None else f"{self.ended_by.message}; "
                 hint = "the hosts may have lost each other: run again once they have not, and it is brought to its end"
@@ -105,6 +119,9 @@ class Watch:
             job = {}
         self._progress.note(job)
         self.idle = not job
+        if self._progress.post_copy:
+            failed = self._guest.state_and_reason()[1] == POST_COPY_FAILED
+            self._broken = None if not failed else self._broken or Deadline.after(self._clock, _GIVE_UP_SECONDS)
 
     def _decide(self) -> None:
         wish, name = self._wish, self._guest.name

@@ -34,5 +34,8 @@ class DiskMove:
         """Bytes that it takes where it is made, as far as that can be told before; the guest may write on."""
         if self.how not in (COPIED, SENT, CONVERTED):
             return 0
+        if self.disk.kind == "block":
+            # Nobody knows how much of it was ever written.
+            return 0
         disk = min(self.disk.size, self.disk.allocated + self.disk.below) if self.flat and self.disk.size else self.disk.allocated
         return disk + sum(kept.allocated for kept in self.disk.kept)

@@ -7,7 +7,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
 from ansible_collections.poolwright.virt.plugins.module_utils.errors import InvalidSpec
@@ -78,7 +78,7 @@ def plan(guest: GuestFacts, source: HostFacts, target: HostFacts, wish: Wish) ->
     if problems:
         raise InvalidSpec([f"{guest.name}: {problem}" for problem in problems])
     proved = any(move.how == SHARED and move.disk.kind == "file" and move.disk.written for move in moves)
-    return Plan(live, moves, nvram, whole, proved, tuple(_warnings(guest, source, target, live)), target.secrets)
+    return Plan(live, moves, nvram, whole, proved, tuple(_warnings(guest, source, target, moves, live)), target.secrets)
 
 
 def _flattened(move: DiskMove) -> DiskMove:
@@ -111,15 +111,18 @@ def _problems(move: DiskMove, target: HostFacts, source: HostFacts, wish: Wish, 
     disk = move.disk
     where = f"{disk.device} ({disk.path})"
     if move.how == CONVERTED:
-        if disk.kind != "file" or not disk.written:
-            yield f"{where}: only a disk that is a file and is written can be put elsewhere"
+        if disk.kind not in ("file", "block") or not disk.written:
+            yield f"{where}: only a disk that is a file or a device, and is written, can be put elsewhere"
+        elif disk.kind == "block" and disk.format != "raw":
+            yield f"{where}: a device that holds the format {disk.format} cannot be put elsewhere; only raw ones can"
         if target.there.get(move.path, There.ABSENT) is not There.ABSENT:
             yield f"{where}: the target has a file {move.path} already; choose another name, or remove it there"
         return
     if disk.kind == "network" and disk.protocol == "rbd":
         return
     if disk.kind != "file":
-        yield f"{where}: whether a disk of the type {disk.kind} is the same on both hosts cannot be seen; move it to a file or to rbd first"
+        way = f"with mode: cold and disks: [{{target: {disk.device}, backend: qcow2, location: DIRECTORY}}]" if disk.kind == "block" else "first"
+        yield f"{where}: whether a disk of the type {disk.kind} is the same on both hosts cannot be seen; move it to a file or to rbd {way}"
         return
     if move.how == SHARED:
         yield from _shared_problems(move, source, target, wish, where, live)
@@ -178,6 +181,9 @@ def _snapshot_problems(move: DiskMove, target: HostFacts) -> Iterator[str]:
             yield f"{where}: the target has another file {kept.path} already; remove it there"
 
 
-def _warnings(guest: GuestFacts, source: HostFacts, target: HostFacts, live: bool) -> Iterator[str]:
+def _warnings(guest: GuestFacts, source: HostFacts, target: HostFacts, moves: Iterable[DiskMove], live: bool) -> Iterator[str]:
+    for move in moves:
+        if move.how == CONVERTED and move.disk.kind == "block":
+            yield f"{guest.name}: {move.disk.path} stays on {source.name}; remove it there when nobody needs it any more"
     if live and target.versions.hypervisor < source.versions.hypervisor:
         yield f"{guest.name}: the target's QEMU is older; a guest may go to a newer one only without risk"

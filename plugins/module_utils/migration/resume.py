@@ -9,7 +9,9 @@ from __future__ import annotations
 import threading
 
 from ansible_collections.poolwright.virt.plugins.module_utils.clock import Clock, Deadline
-from ansible_collections.poolwright.virt.plugins.module_utils.errors import VirtError
+from ansible_collections.poolwright.virt.plugins.module_utils.errors import NotFound, VirtError
+from ansible_collections.poolwright.virt.plugins.module_utils.libvirt.faults import InvalidState
+from ansible_collections.poolwright.virt.plugins.module_utils.libvirt.guest import Guest
 from ansible_collections.poolwright.virt.plugins.module_utils.libvirt.host import Host
 from ansible_collections.poolwright.virt.plugins.module_utils.migration import leftovers
 from ansible_collections.poolwright.virt.plugins.module_utils.migration.live import Progress, Watch, move
@@ -24,19 +26,31 @@ _SETTLE_SECONDS = 15.0
 _LOOK_SECONDS = 0.2
 
 
-def take_up(note: Note, source: Host, target: Host, uuid: str, wish: Wish, cancel: threading.Event, deadline: Deadline) -> None:
-    """Returns when no migration of the guest is under way any more, however that ended."""
+def take_up(note: Note, source: Host, target: Host, uuid: str, wish: Wish, cancel: threading.Event, deadline: Deadline) -> list[str]:
+    """Returns when no migration of the guest is under way any more, however that ended. What was done, in words."""
     found = leftovers.judge(note, leftovers.look(source, uuid=uuid), leftovers.look(target, uuid=uuid))
     guest = source.guest_of(uuid)
     if guest is None:
-        return
+        return []
+    if found is Verdict.RESUME and _resumed(guest, target, wish, cancel, deadline):
+        return ["take the migration up where its link failed"]
+    if found not in (Verdict.WAIT, Verdict.RESUME):
+        return []
     watch = Watch(guest, wish, deadline, cancel, Progress())
-    if found is Verdict.WAIT:
-        watch.until(lambda: watch.idle)
-        _settled(note, source, target, uuid, deadline.clock)
-    elif found is Verdict.RESUME:
-        names = flag_names(Plan(True), wish, persistent=guest.is_persistent(), unsafe=False, resume=True)
+    watch.until(lambda: watch.idle)
+    _settled(note, source, target, uuid, deadline.clock)
+    return ["wait for the migration that was under way"]
+
+
+def _resumed(guest: Guest, target: Host, wish: Wish, cancel: threading.Event, deadline: Deadline) -> bool:
+    """False where it went on by itself, since the hosts reach each other again."""
+    names = flag_names(Plan(True), wish, persistent=guest.is_persistent(), unsafe=False, resume=True)
+    watch = Watch(guest, wish, deadline, cancel, Progress(post_copy=True))
+    try:
         move(guest, target.uri, flags_of((*names, *(() if "POSTCOPY" in names else ("POSTCOPY",)))), params_of(Plan(True), wish), watch)
+    except (InvalidState, NotFound):
+        return False
+    return True
 
 
 def _settled(note: Note, source: Host, target: Host, uuid: str, clock: Clock) -> None:

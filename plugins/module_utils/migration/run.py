@@ -28,7 +28,7 @@ from ansible_collections.poolwright.virt.plugins.module_utils.migration.carry im
 from ansible_collections.poolwright.virt.plugins.module_utils.migration.facts import GuestFacts, HostFacts
 from ansible_collections.poolwright.virt.plugins.module_utils.migration.keys import places_with_secrets
 from ansible_collections.poolwright.virt.plugins.module_utils.migration.leftovers import Found
-from ansible_collections.poolwright.virt.plugins.module_utils.migration.live import NotEnded
+from ansible_collections.poolwright.virt.plugins.module_utils.migration.live import NotEnded, PostCopyBroken
 from ansible_collections.poolwright.virt.plugins.module_utils.migration.note import NAMESPACE, PREFIX, Note
 from ansible_collections.poolwright.virt.plugins.module_utils.migration.notes import note_of
 from ansible_collections.poolwright.virt.plugins.module_utils.migration.plan import Plan, plan
@@ -142,9 +142,9 @@ class MigrationRun:
                 hint = "run libvirt_migrate once more on the host that it left, with the same target"
                 raise Busy("it came here by a migration that was not brought to its end", obj=name, phase="check", hint=hint)
             with site.stats.phase("mend"):
-                take_up(note, origin, goal, uuid, self._wish, self._cancel, self._deadline)
+                taken_up = take_up(note, origin, goal, uuid, self._wish, self._cancel, self._deadline)
                 found, done = leftovers.settle(note, origin, goal, uuid, name, site.clock)
-        self._recovered = done or ["the migration was ended already"]
+        self._recovered = [*taken_up, *done] or ["the migration was ended already"]
         if found is Verdict.TARGET and goal is not site.target and goal is not site.source:
             raise Busy(f"it has gone to {note.where} meanwhile, by an earlier run", obj=name, phase="check", hint="move it from there")
         return self._look()
@@ -166,12 +166,14 @@ class MigrationRun:
         try:
             with site.stats.phase("migrate"):
                 carrier.carry(guest, facts, decided, note)
+        except PostCopyBroken:
+            raise
         except NotEnded as exc:
             exc.message += f"; what was prepared on {note.where} is cleared up by the next run"
             raise
         except VirtError as exc:
             # Whatever went wrong, the guest is where both hosts say it is.
-            found = self._settle_after(note, facts, exc, account)
+            found = self._settle_after(note, facts, exc, account, post_copy=carrier.progress.post_copy)
             if found is not Verdict.TARGET:
                 raise
         else:
@@ -186,10 +188,12 @@ class MigrationRun:
         with self._site.stats.phase("clear up"):
             return leftovers.settle(note, self._site.source, self._site.target, facts.uuid, facts.name, self._site.clock)
 
-    def _settle_after(self, note: Note, facts: GuestFacts, exc: VirtError, account: Account) -> Verdict:
+    def _settle_after(self, note: Note, facts: GuestFacts, exc: VirtError, account: Account, *, post_copy: bool) -> Verdict:
         try:
             found, done = self._settle(note, facts)
         except VirtError as second:
+            if post_copy:
+                raise PostCopyBroken.of(facts.name, exc.message) from exc
             exc.message += f"; what was prepared on {note.where} is cleared up by the next run ({second.message})"
             return Verdict.SOURCE
         if found is Verdict.TARGET:

@@ -38,18 +38,23 @@ class Verdict(enum.Enum):
     TARGET = "the guest has arrived: clear up the source"
     RESUME = "a link failed in the middle of post-copy: take it up again"
     FOREIGN = "the target has a guest of this UUID that did not come from this migration"
+    BROKEN = "the target has lost it in the middle of post-copy, and what it had in memory with it"
     LOST = "neither host has it"
 
 
 def verdict(note: Note, source: Side, target: Side) -> Verdict:
     """What both sides amount to. A target that has it running counts, since only a guest that has arrived as a whole is ever let go on there."""
-    if source.job:
+    broke = source.state == PAUSED and POST_COPY_FAILED in (source.reason, target.reason if target.state == PAUSED else 0)
+    # libvirt counts one whose link failed as still under way.
+    if source.job and not broke:
         return Verdict.WAIT
+    if target.state == ABSENT and source.state == PAUSED and source.reason in (BY_POST_COPY, POST_COPY_FAILED):
+        return Verdict.BROKEN
     if target.state == ABSENT:
         return Verdict.LOST if source.state == ABSENT else Verdict.SOURCE
     if target.note is None or target.note.id != note.id:
         return Verdict.FOREIGN
-    if source.state == PAUSED and POST_COPY_FAILED in (source.reason, target.reason):
+    if broke:
         return Verdict.RESUME
     if target.state == RUNNING:
         return Verdict.TARGET

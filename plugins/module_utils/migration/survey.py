@@ -82,7 +82,7 @@ def _sized(disk: Disk, facts: GuestFacts, guest: Guest, files: _Files, deadline:
         return disk
     size = guest.disk_size(disk.device) if facts.active or disk.kind == "block" else 0
     if disk.kind == "block":
-        return replace(disk, size=size, allocated=size)
+        return replace(disk, size=size)
     volume = files.find(disk.path)
     if volume is None:
         hint = "bring it back, or take the disk off the guest"

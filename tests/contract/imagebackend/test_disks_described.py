@@ -195,10 +195,7 @@ def test_a_run_that_was_killed_anywhere_is_mended_by_the_next(site: Site, descri
     }
     before, wanted = cases[what]
     described.run(disks=[{**described.flat("first"), **image}])
-    # Where each step is a tool's start, and those take long, not all are looked at; the backends' own cases look at each of theirs.
-    slow = 6 if site.lab.in_guest else 1 if what in ("image", "contents") else 3
-    stride = 1 if site.lab.kept_in_files else slow
-    for step in range(1, STEPS, stride):
+    for step in range(1, STEPS):
         if before:
             described.run(**before)
         said = site.begin(lambda: described.run(**wanted), step).end()

@@ -6,9 +6,11 @@
 
 from __future__ import annotations
 
+import hashlib
 import subprocess
 import uuid
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
@@ -85,6 +87,42 @@ def test_a_guest_that_does_not_shut_down_stays(pair: Pair) -> None:
     assert "migration" not in pair.virsh(1, "dumpxml", "m-1") + pair.virsh(1, "dumpxml", "m-1", "--inactive")
     moved = pair.migrate("m-1", mode="cold", shutdown_timeout=1.0, force=True)
     assert (moved["state"], pair.states("m-1")) == ("running", ("", "running"))
+
+
+@pytest.fixture
+def device(tmp_path: Path) -> Iterator[str]:
+    """A block device with some bytes."""
+    path = tmp_path / "device"
+    path.write_bytes(b"a guest's own".ljust(4 << 20, b"\0") + b"and its end".rjust(4 << 20, b"\0"))
+    name = subprocess.run(["losetup", "--find", "--show", str(path)], capture_output=True, text=True, check=True).stdout.strip()
+    try:
+        yield name
+    finally:
+        subprocess.run(["losetup", "--detach", name], check=True)
+
+
+def test_a_block_device_moves_into_a_file(pair: Pair, device: str, tmp_path: Path) -> None:
+    path = tmp_path / "domain.xml"
+    path.write_text(
+        "<domain type='qemu'><name>m-1</name><memory>65536</memory><os><type arch='x86_64' machine='q35'>hvm</type></os><devices><disk type='block' "
+        f"device='disk'><driver name='qemu' type='raw'/><source dev='{device}'/><target dev='vda' bus='virtio'/></disk></devices></domain>"
+    )
+    pair.virsh(1, "define", str(path))
+    pair.virsh(1, "start", "m-1")
+    refused = pair.migrate("m-1")
+    assert "mode: cold and disks: [{target: vda, backend: qcow2, location: DIRECTORY}]" in refused["error"], refused
+    place = {"target": "vda", "backend": "qcow2", "location": str(pair.local / "new")}
+    live = pair.migrate("m-1", disks=[place])
+    assert "switched off" in live["error"], live
+    assert (pair.states("m-1"), pair.files(2, "new"), pair.pools(1) + pair.pools(2)) == (("running", ""), [], "")
+    moved = pair.migrate("m-1", mode="cold", disks=[place], force=True, shutdown_timeout=1.0)
+    assert "error" not in moved, moved
+    assert (pair.states("m-1"), pair.files(2, "new")) == (("", "running"), ["m-1-vda.qcow2"])
+    with open(device, "rb") as stream:
+        before = hashlib.sha256(stream.read()).hexdigest()
+    assert pair.digest(2, str(pair.local / "new" / "m-1-vda.qcow2")) == moved["disks"][0]["sha256"] == before
+    assert moved["warnings"] == [f"m-1: {device} stays on kvm1; remove it there when nobody needs it any more"]
+    assert not list(Path("/var/tmp").glob("*.moving*"))
 
 
 @pytest.fixture

@@ -129,6 +129,34 @@ def test_the_cable_is_pulled(pair: Pair, delay: float) -> None:
     assert same_run(pair, address, before)
 
 
+def test_the_cable_is_pulled_in_the_middle_of_post_copy(pair: Pair) -> None:
+    """A part of its memory is on either host: it can only go on when they reach each other, and the next run has it do so."""
+    address = pair.boot(NAME, pair.local / "disks")
+    pair.give_images()
+    before = pair.alive(address)
+    running = pair.begin(1, "migrate", -1, pair.params(NAME, bandwidth_mib=1, post_copy=True, post_copy_after=1.0))
+    until_it_moves(pair, running)
+    pair.virsh(1, "migrate-setspeed", NAME, "4", "--postcopy")
+    while "post-copy" not in pair.virsh(2, "domstate", NAME, "--reason", check=False):
+        assert running.poll() is None, running.communicate()
+        time.sleep(0.05)
+    pair.lab("cut", "2", str(pair.folder))
+    told = pair.end(running)
+    assert "in the middle of post-copy" in told["error"] and "run again with the same target" in told["error"], told
+    assert "paused" in pair.virsh(1, "domstate", NAME, "--reason")
+    apart = pair.migrate(NAME)
+    assert apart["code"] == "connection_failed", apart
+    pair.lab("join", "2", str(pair.folder))
+    foreseen = pair.migrate(NAME, check=True)
+    assert "take it up again" in foreseen["recovered"][0], foreseen
+    mended = pair.migrate(NAME)
+    # Its connection may have outlived that.
+    ways = ("take the migration up where its link failed", "wait for the migration that was under way")
+    assert mended.get("changed") is True and mended["recovered"][0] in ways, mended
+    assert one_runs(pair) == 2
+    assert same_run(pair, address, before)
+
+
 def test_two_runs_at_once(pair: Pair) -> None:
     """The second waits for the first, and finds the guest where it was to go."""
     pair.guest(1, name=NAME, disks=[pair.disk(NAME, pair.local / "disks")], state="running")

@@ -143,6 +143,40 @@ def test_post_copy(pair: Pair) -> None:
     assert same_run(before, pair.alive(address))
 
 
+def test_its_definition_stays_where_that_is_asked_for(pair: Pair) -> None:
+    """Switched off, and with its disks, which are the same; the next run finds the guest where it was to go."""
+    folder = pair.shared / "disks"
+    pair.guest(1, name="m-1", disks=[{"backend": "flat", "location": str(folder), "name": "m-1", "size_gb": 0.01}], state="running")
+    for mode in ("live", "cold"):
+        moved = pair.migrate("m-1", mode=mode, undefine_source=False, force=True, shutdown_timeout=1.0)
+        assert "error" not in moved, moved
+        assert pair.states("m-1") == ("shut off", "running")
+        assert "migration" not in pair.virsh(1, "dumpxml", "m-1") + pair.virsh(2, "dumpxml", "m-1")
+        assert pair.migrate("m-1", undefine_source=False)["changed"] is False
+        # Two definitions of one guest: whoever moves it back says which is right.
+        back = pair.migrate("m-1", origin=2)
+        assert "has a guest of this UUID already" in back["error"], back
+        pair.virsh(1, "undefine", "m-1")
+        assert pair.migrate("m-1", origin=2)["state"] == "running"
+        assert pair.states("m-1") == ("running", "")
+
+
+def test_without_a_definition_it_is_gone_once_it_stops(pair: Pair) -> None:
+    folder = pair.local / "disks"
+    pair.guest(1, name="m-1", disks=[{"backend": "flat", "location": str(folder), "name": "m-1", "size_gb": 0.01}], state="running", autostart=True)
+    moved = pair.migrate("m-1", persist=False)
+    assert "error" not in moved, moved
+    assert (pair.states("m-1"), pair.virsh(2, "list", "--transient", "--name")) == (("", "running"), "m-1")
+    assert "migration" not in pair.virsh(2, "dumpxml", "m-1")
+    back = pair.migrate("m-1", origin=2)
+    assert "error" not in back, back
+    assert (pair.states("m-1"), pair.virsh(1, "list", "--persistent", "--name")) == (("running", ""), "m-1")
+    assert (pair.files(1), pair.files(2)) == (["m-1.raw"], [])
+    assert "error" not in pair.migrate("m-1", persist=False)
+    pair.virsh(2, "destroy", "m-1")
+    assert (pair.states("m-1"), pair.files(2)) == (("", ""), ["m-1.raw"])
+
+
 @pytest.mark.parametrize("transport", ["tls", "ssh"])
 def test_protected(pair: Pair, transport: str) -> None:
     """With QEMU's own certificates its disk too; through libvirt's own connection memory only, and another disk is refused."""

@@ -12,7 +12,7 @@ import pytest
 
 from ansible_collections.poolwright.virt.plugins.module_utils.errors import OperationFailed
 from ansible_collections.poolwright.virt.plugins.module_utils.migration.note import MadeImage, Note, from_element
-from ansible_collections.poolwright.virt.plugins.module_utils.migration.sides import BY_MIGRATION, POST_COPY_FAILED, Side, Verdict, verdict
+from ansible_collections.poolwright.virt.plugins.module_utils.migration.sides import BY_MIGRATION, BY_POST_COPY, POST_COPY_FAILED, Side, Verdict, verdict
 
 LIVE = Note("n-1", "live", "h-1", "h-2", "kvm2", "qemu+tcp://kvm2/system", "running")
 COLD = replace(LIVE, kind="cold")
@@ -40,6 +40,11 @@ def side(state: str, note: Note | None = LIVE, reason: int = 0, *, job: bool = F
         (LIVE, side("running"), side("paused", reason=BY_MIGRATION), Verdict.SOURCE),
         (LIVE, side("paused", reason=BY_MIGRATION), side("paused", reason=BY_MIGRATION), Verdict.SOURCE),
         (LIVE, side("paused", reason=POST_COPY_FAILED), side("paused", reason=POST_COPY_FAILED), Verdict.RESUME),
+        (LIVE, side("paused", reason=POST_COPY_FAILED, job=True), side("running"), Verdict.RESUME),
+        (LIVE, side("paused", reason=BY_POST_COPY, job=True), side("running"), Verdict.WAIT),
+        # What it had in memory, and its last disks, were there.
+        (LIVE, side("paused", reason=POST_COPY_FAILED, job=True), GONE, Verdict.BROKEN),
+        (LIVE, side("paused", reason=BY_POST_COPY), GONE, Verdict.BROKEN),
         (LIVE, side("running"), side("running", None), Verdict.FOREIGN),
         (LIVE, side("running"), side("running", replace(LIVE, id="n-2")), Verdict.FOREIGN),
         (LIVE, GONE, GONE, Verdict.LOST),
@@ -63,6 +68,7 @@ def test_a_note_is_read_as_it_was_written() -> None:
         directories=("/d",),
         images=(MadeImage("rbd", "web", conf="/etc/ceph.conf"),),
         gone=("/d/a",),
+        secrets=("5f1e0000-0000-4000-8000-00000000000c",),
         machine="/m/web.1",
     )
     for note in (LIVE, COLD, whole):
