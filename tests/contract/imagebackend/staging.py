@@ -34,7 +34,7 @@ INSTANT = 0.1 if os.environ.get("POOLWRIGHT_IN_GUEST") == "1" else 0.008
 # Where a process can be killed with a difference: before it starts a tool or asks Ceph for something, and at what gives or takes a name.
 _TOOLS = ("subprocess.Popen", "poolwright.rados")
 # What these leave is what there was before them, so a process that is killed at one of them is as if killed at the next step.
-_LOOKS = {"lvs", "vgs", "free", "get", "names", "look", "holder", "used", "watchers", "standing", "snapshots"}
+_LOOKS = {"lvs", "vgs", "free", "get", "names", "look", "holder", "used", "watchers", "standing", "snapshots", "discarded"}
 # These write to a directory of their maker, in whatever backend's service; each costs a while in the guest, and is a step elsewhere.
 _LOOKS |= {"mke2fs", "debugfs", "mkswap", "mkfs.vfat", "mkfs.xfs", "xorriso"} if os.environ.get("POOLWRIGHT_IN_GUEST") == "1" else set()
 _STEPS = (*_TOOLS, "os.rename", "os.link", "os.remove", "os.rmdir", "os.mkdir", "os.chmod", "os.truncate", "fcntl.flock")
