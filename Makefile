@@ -39,7 +39,7 @@ contract: lab-up ## every provider and every image backend against its contract,
 	@$(setup)/with.sh newest python -m pytest tests/contract/imagebackend --backend flat,qcow2,lvm,lvm_thin,rbd,ploop --table docs/backends.md
 
 integration: lab-up ## modules, roles and playbooks on real input; what involves Ansible on the oldest and the newest ansible-core
-	@$(setup)/with.sh newest python -m pytest tests/integration --ignore tests/integration/vsphere -n 2 --dist loadfile
+	@$(setup)/with.sh newest python -m pytest tests/integration --ignore tests/integration/vsphere -n 4 --dist loadfile
 	@$(setup)/with.sh newest python -m pytest tests/integration/vsphere -n 4
 	@$(setup)/with.sh floor python -m pytest tests/integration/modules tests/integration/roles -n 2 --dist loadfile
 
