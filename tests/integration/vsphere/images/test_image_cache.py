@@ -180,11 +180,13 @@ def test_through_ansible_playbook(run: Run, vcenter: VCenter, images: dict[str, 
         {module: {**source, "size_gb": 1, "state": "pinned"}},
         {module: {"datastore": "LocalDS_1", "state": "aged", "max_unused": "7d"}},
         {module: {**source, "state": "absent"}},
+        {module: {**source, "state": "absent", "force": True}},
         {module: {"datastore": "LocalDS_1"}},
         {module: {"datastore": "LocalDS_1", "source": "/no/such.iso", "disk_type": "thin"}},
         defaults=defaults,
     )
-    first, second, aged, absent, lacking, wrong = played.results
+    first, second, aged, refused, absent, lacking, wrong = played.results
+    assert "is pinned; unpin it" in refused["msg"]
     assert (first["changed"], second["changed"], aged["changed"], absent["changed"]) == (True, False, False, True), played.output
     assert first["path"] == second["path"]
     assert first["adapter_type"] == "paraVirtual"
