@@ -69,7 +69,8 @@ def test_the_examples_run_as_they_stand(ansible: Ansible, image: Path, tmp_path:
     (told,) = ansible.play(read).results
     assert told["disks"]["db-1_data"]["recorded"] == grown["recorded"]
     assert set(told["disks"]["db-1_swap"]) == set(documented("RETURN", "disk_backend_info")["disks"]["contains"])
-    smaller, *again = ansible.play(*tasks[1:-1], defaults=defaults).results
+    later = json.loads(json.dumps(tasks[1:-1]).replace("result_3.", "result_2."))
+    smaller, *again = ansible.play(*later, defaults=defaults).results
     assert "cannot shrink" in smaller["msg"]
     assert [result["changed"] for result in again] == [False, False, False]
 

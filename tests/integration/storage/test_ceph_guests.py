@@ -10,6 +10,7 @@ import contextlib
 import json
 import os
 import socket
+import tempfile
 import threading
 import time
 from collections.abc import Iterator
@@ -150,12 +151,19 @@ class Lab:
 
 
 @pytest.fixture
-def lab(guarded: Guarded, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Lab]:
-    (tmp_path / "tmp").mkdir()
+def folder() -> Iterator[Path]:
+    """A short path: Ansible has a socket where temporary files are, and its name has 107 characters at most."""
+    with tempfile.TemporaryDirectory(prefix="pw-keyed-") as path:
+        yield Path(path)
+
+
+@pytest.fixture
+def lab(guarded: Guarded, folder: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Lab]:
+    (folder / "tmp").mkdir()
     # Temporary files where they are looked for.
-    monkeypatch.setenv("TMPDIR", str(tmp_path / "tmp"))
-    monkeypatch.setenv("ANSIBLE_REMOTE_TEMP", str(tmp_path / "tmp"))
-    made = Lab(guarded, tmp_path)
+    monkeypatch.setenv("TMPDIR", str(folder / "tmp"))
+    monkeypatch.setenv("ANSIBLE_REMOTE_TEMP", str(folder / "tmp"))
+    made = Lab(guarded, folder)
     yield made
     monkeypatch.undo()
     for name in made.domains():
@@ -217,8 +225,8 @@ def test_a_guest_boots_from_a_disk_that_was_made_with_a_key(lab: Lab) -> None:
 
 
 @pytest.fixture
-def site(lab: Lab, tmp_path: Path) -> Iterator[Site]:
-    made = libvirt_site(tmp_path)
+def site(lab: Lab, folder: Path) -> Iterator[Site]:
+    made = libvirt_site(folder)
     made.pool |= {
         "prefix": "keyedpool",
         "disk": lab.place,
