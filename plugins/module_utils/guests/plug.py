@@ -40,6 +40,7 @@ def carry_out(guest: Guest, uri: str, plan: LivePlan, definition: ET.Element, cl
     if plan.metadata and ours is not None:
         element = record.without_namespace(ours)
         attempt("metadata", lambda: guest.set_metadata(element, record.NAMESPACE, record.PREFIX))
+    # mypy cannot tell the type of a lambda that keeps its loop's value as a default.
     for device in plan.detach:
         attempt(device.what, lambda device=device: unplug(guest, uri, device, clock, unplug_seconds))  # type: ignore[misc]
     for device in plan.attach:

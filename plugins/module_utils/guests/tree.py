@@ -40,7 +40,7 @@ def parse(text: str) -> ET.Element:
     :raises InvalidSpec: it is no XML.
     """
     try:
-        for _event, (prefix, uri) in ET.iterparse(io.BytesIO(text.encode()), events=["start-ns"]):  # noqa: S314
+        for _event, (prefix, uri) in ET.iterparse(io.BytesIO(text.encode()), events=["start-ns"]):  # noqa: S314 (see the import)
             if prefix and not _GENERATED_PREFIX.fullmatch(prefix):
                 with contextlib.suppress(ValueError):
                     ET.register_namespace(prefix, uri)

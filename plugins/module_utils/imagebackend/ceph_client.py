@@ -131,7 +131,6 @@ class _Worker:
         except OSError as exc:
             self._errors.close()
             raise MissingDependency(f"the helper for Ceph cannot be started: {exc}", obj=command[0], hint=f"install {_PACKAGE} with python3-rbd") from exc
-
         _ALL.add(self)
 
     @property

@@ -50,7 +50,7 @@ class Making:
         with files.naming_final(self.disk, self.spec(name)):
             try:
                 yield name
-            except BaseException:
+            except BaseException:  # whatever it is, goes on after half an image is gone
                 # With time of its own: it may be the deadline that passed. What cannot be removed now is by the next run.
                 with contextlib.suppress(VirtError):
                     self.ask("remove", Deadline.after(deadline.clock, 30), name=name)

@@ -114,7 +114,7 @@ class Making:
         with files.naming_final(self._disk, self._group.device(volume)):
             try:
                 yield
-            except BaseException:
+            except BaseException:  # whatever it is, goes on after half a volume is gone
                 # With time of its own: it may be the deadline that passed. What cannot be removed now is by the next run.
                 with contextlib.suppress(VirtError):
                     self._group.remove([volume], Deadline.after(deadline.clock, 30))

@@ -56,7 +56,7 @@ def stream_of(connection: Any) -> Iterator[Any]:
     stream = connection.newStream(0)
     try:
         yield stream
-    except BaseException:
+    except BaseException:  # whatever it is, goes on after the stream was given up
         with contextlib.suppress(library().libvirtError):
             stream.abort()
         raise
