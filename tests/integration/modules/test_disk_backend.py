@@ -16,6 +16,7 @@ from typing import Any
 import pytest
 import yaml
 
+from ansible_collections.poolwright.virt.tests.contract.imagebackend.labs.base import for_one_case
 from ansible_collections.poolwright.virt.tests.contract.imagebackend.labs.rbd import RbdLab
 from ansible_collections.poolwright.virt.tests.integration.modules.conftest import Ansible
 
@@ -78,11 +79,8 @@ def test_the_examples_run_as_they_stand(ansible: Ansible, image: Path, tmp_path:
 @pytest.fixture
 def pool(tmp_path: Path) -> Iterator[RbdLab]:
     """An empty namespace of the lab's Ceph."""
-    found = RbdLab(tmp_path)
-    found.start()
-    found.begin()
-    yield found
-    found.end()
+    with for_one_case(RbdLab(tmp_path)) as found:
+        yield found
 
 
 def test_bases_that_no_disk_stands_on_are_pruned(ansible: Ansible, image: Path, tmp_path: Path, pool: RbdLab) -> None:

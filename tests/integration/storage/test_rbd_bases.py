@@ -19,6 +19,7 @@ import pytest
 from ansible_collections.poolwright.virt.plugins.module_utils.clock import Deadline
 from ansible_collections.poolwright.virt.plugins.module_utils.errors import Busy
 from ansible_collections.poolwright.virt.plugins.module_utils.imagebackend.base import Image
+from ansible_collections.poolwright.virt.tests.contract.imagebackend.labs.base import for_one_case
 from ansible_collections.poolwright.virt.tests.contract.imagebackend.labs.rbd import RbdLab
 from ansible_collections.poolwright.virt.tests.contract.imagebackend.staging import Supplies
 from ansible_collections.poolwright.virt.tests.integration.storage.conftest import tool
@@ -62,11 +63,8 @@ class Place(RbdLab):
 
 @pytest.fixture
 def place(tmp_path: Path) -> Iterator[Place]:
-    found = Place(tmp_path)
-    found.start()
-    found.begin()
-    yield found
-    found.end()
+    with for_one_case(Place(tmp_path)) as found:
+        yield found
 
 
 class _Moment:

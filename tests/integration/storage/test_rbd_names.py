@@ -16,6 +16,7 @@ from ansible_collections.poolwright.virt.plugins.module_utils.clock import Clock
 from ansible_collections.poolwright.virt.plugins.module_utils.errors import Busy
 from ansible_collections.poolwright.virt.plugins.module_utils.imagebackend import makers
 from ansible_collections.poolwright.virt.plugins.module_utils.imagebackend.disks import blank
+from ansible_collections.poolwright.virt.tests.contract.imagebackend.labs.base import for_one_case
 from ansible_collections.poolwright.virt.tests.contract.imagebackend.labs.rbd import RbdLab
 from ansible_collections.poolwright.virt.tests.contract.imagebackend.staging import MIB, Supplies
 from ansible_collections.poolwright.virt.tests.integration.storage.conftest import tool
@@ -48,11 +49,8 @@ class Place(RbdLab):
 
 @pytest.fixture
 def place(tmp_path: Path) -> Iterator[Place]:
-    found = Place(tmp_path)
-    found.start()
-    found.begin()
-    yield found
-    found.end()
+    with for_one_case(Place(tmp_path)) as found:
+        yield found
 
 
 def dead_makers_name(place: Place) -> str:

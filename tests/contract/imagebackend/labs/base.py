@@ -6,13 +6,14 @@
 
 from __future__ import annotations
 
+import contextlib
 import subprocess
 from abc import ABC, abstractmethod
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any, ClassVar, TypeVar
 
 from ansible_collections.poolwright.virt.plugins.module_utils.imagebackend.base import Image
 from ansible_collections.poolwright.virt.plugins.module_utils.imagebackend.options import DiskOptions
@@ -130,3 +131,17 @@ def run(*argv: object) -> str:
     if done.returncode != 0:
         raise LabFailed(f"{argv[0]} ended with status {done.returncode}: {(done.stderr or done.stdout).strip()}")
     return done.stdout
+
+
+Lab = TypeVar("Lab", bound=DiskLab)
+
+
+@contextlib.contextmanager
+def for_one_case(lab: Lab) -> Iterator[Lab]:
+    """A lab whose storage others started, with an empty location."""
+    lab.start()
+    lab.begin()
+    try:
+        yield lab
+    finally:
+        lab.end()
