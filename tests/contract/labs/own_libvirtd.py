@@ -18,6 +18,8 @@ import tempfile
 import time
 from pathlib import Path
 
+from ansible_collections.poolwright.virt.plugins.module_utils.clock import Clock, Deadline
+from ansible_collections.poolwright.virt.plugins.module_utils.locks import FileLock
 from ansible_collections.poolwright.virt.tests.contract.labs.base import LabFailed
 
 _DIRECTORIES = {
@@ -59,8 +61,7 @@ class OwnLibvirtd:
 
     def start(self) -> None:
         """Start the daemon, again if it was killed, with the network ``default`` active."""
-        for end in ("libvirtd.pid",):
-            (self.folder / end).unlink(missing_ok=True)
+        (self.folder / "libvirtd.pid").unlink(missing_ok=True)
         mounts = "".join(f"mount --bind '{self.folder}/{name}' {path}; " for name, path in _DIRECTORIES.items())
         script = f"set -e; {mounts}exec libvirtd --pid-file '{self.folder}/libvirtd.pid'"
         with open(self.folder / "libvirtd.log", "ab") as log:
@@ -113,6 +114,13 @@ class OwnLibvirtd:
         return ["virsh", "--quiet", "--connect", self.uri]
 
     def _define_network(self) -> None:
+        # Between the look at what is free and the bridge, another test process must not choose the same.
+        clock = Clock()
+        with FileLock(os.path.join(tempfile.gettempdir(), "pwlab-network.lock"), clock, Deadline.after(clock, _START_SECONDS)):
+            self._start_network()
+        self._network_defined = True
+
+    def _start_network(self) -> None:
         routes = subprocess.run(["ip", "-4", "route", "show"], capture_output=True, text=True, check=True).stdout
         third = next(number for number in range(200, 250) if f"192.168.{number}." not in routes)
         # No spanning tree and no ping before an address is offered: both only cost time here.
@@ -124,4 +132,3 @@ class OwnLibvirtd:
 </network>"""
         self.virsh("net-define", "/dev/stdin", stdin=xml)
         self.virsh("net-start", NETWORK)
-        self._network_defined = True
