@@ -75,11 +75,20 @@ def settle(note: Note, source: Host, target: Host, uuid: str, name: str, clock: 
     hint = {
         Verdict.FOREIGN: f"see what {there.guest.name if there.guest else 'it'} on {note.where} is, and remove the one that is not needed",
         Verdict.RESUME: "run again once the hosts reach each other",
-        Verdict.BROKEN: f"its last disks are on {note.where}, or shared: {', '.join(note.made) or 'shared'}; save them, switch it off here (virsh destroy), "
-        f"remove <migration> from its metadata (virsh metadata {name} {NAMESPACE} --remove), and start it with those disks",
+        Verdict.BROKEN: _without_memory(note, name, defined=there.guest is not None),
         Verdict.LOST: f"its disks are on {note.where} or on this host: {', '.join((*note.made, *note.gone)) or 'shared'}",
     }.get(found, "look on both hosts")
     raise OperationFailed(f"its migration to {note.where} cannot be brought to an end: {found.value}", obj=name, phase="migrate", hint=hint)
+
+
+def _without_memory(note: Note, name: str, *, defined: bool) -> str:
+    """What its owner can do.   :param defined: on the target."""
+    if defined:
+        return f"its last disks are on {note.where}, and so is its definition: switch it off here (virsh destroy {name}), and run again: it is there then, off"
+    return (
+        f"its last disks are on {note.where}, or shared: {', '.join(note.made) or 'shared'}; save them, switch it off here (virsh destroy {name}), "
+        f"remove <migration> from its metadata (virsh metadata {name} {NAMESPACE} --remove), and start it with those disks"
+    )
 
 
 # -- it is on the target

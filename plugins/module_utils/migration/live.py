@@ -72,6 +72,16 @@ class PostCopyBroken(NotEnded):
         said = f"the link failed in the middle of post-copy ({why}); it stands still, with a part of its memory on each host"
         return cls(said, obj=name, phase="migrate", hint=hint)
 
+    @classmethod
+    def stuck(cls, name: str, target: str, why: str) -> PostCopyBroken:
+        """It was tried to take it up."""
+        hint = (
+            f"run again once the hosts reach each other; where QEMU on {target} never notices that its connection is gone, what the guest had in memory is "
+            f"lost: end it there (virsh destroy {name}), and run again to be told what to do with its disks"
+        )
+        said = f"it broke in the middle of post-copy, and libvirt could not take it up ({why}); it stands still, with a part of its memory on each host"
+        return cls(said, obj=name, phase="migrate", hint=hint)
+
 
 class Watch:
     """Looks after a migration: starts post-copy in time, ends it at the deadline or when the run is told to stop.

@@ -32,30 +32,33 @@ def take_up(note: Note, source: Host, target: Host, uuid: str, wish: Wish, cance
     guest = source.guest_of(uuid)
     if guest is None:
         return []
-    if found is Verdict.RESUME and _resumed(guest, target, wish, cancel, deadline):
-        return ["take the migration up where its link failed"]
     if found not in (Verdict.WAIT, Verdict.RESUME):
         return []
+    refused = ""
+    if found is Verdict.RESUME:
+        refused = _resume(guest, target, wish, cancel, deadline)
+        if not refused:
+            return ["take the migration up where its link failed"]
     watch = Watch(guest, wish, deadline, cancel, Progress())
     try:
         watch.until(lambda: watch.idle)
     except NotEnded as exc:
         if found is Verdict.RESUME:
-            raise PostCopyBroken.of(guest.name, "and libvirt could not take it up") from exc
+            raise PostCopyBroken.stuck(guest.name, note.where, refused) from exc
         raise
     _settled(note, source, target, uuid, deadline.clock)
     return ["wait for the migration that was under way"]
 
 
-def _resumed(guest: Guest, target: Host, wish: Wish, cancel: threading.Event, deadline: Deadline) -> bool:
-    """False where it went on by itself, since the hosts reach each other again."""
+def _resume(guest: Guest, target: Host, wish: Wish, cancel: threading.Event, deadline: Deadline) -> str:
+    """ "" when it has arrived, else why libvirt refuses: it may have gone on by itself, or the target has not noticed that it broke."""
     names = flag_names(Plan(True), wish, persistent=guest.is_persistent(), unsafe=False, resume=True)
     watch = Watch(guest, wish, deadline, cancel, Progress(post_copy=True))
     try:
         move(guest, target.uri, flags_of((*names, *(() if "POSTCOPY" in names else ("POSTCOPY",)))), params_of(Plan(True), wish), watch)
-    except (InvalidState, NotFound):
-        return False
-    return True
+    except (InvalidState, NotFound) as exc:
+        return exc.message
+    return ""
 
 
 def _settled(note: Note, source: Host, target: Host, uuid: str, clock: Clock) -> None:

@@ -48,11 +48,12 @@ def verdict(note: Note, source: Side, target: Side) -> Verdict:
     # libvirt counts one whose link failed as still under way.
     if source.job and not broke:
         return Verdict.WAIT
-    if target.state == ABSENT and source.state == PAUSED and source.reason in (BY_POST_COPY, POST_COPY_FAILED):
+    foreign = target.state != ABSENT and (target.note is None or target.note.id != note.id)
+    if not foreign and not target.active and source.state == PAUSED and source.reason in (BY_POST_COPY, POST_COPY_FAILED):
         return Verdict.BROKEN
     if target.state == ABSENT:
         return Verdict.LOST if source.state == ABSENT else Verdict.SOURCE
-    if target.note is None or target.note.id != note.id:
+    if foreign:
         return Verdict.FOREIGN
     if broke:
         return Verdict.RESUME

@@ -6,11 +6,15 @@
 
 from __future__ import annotations
 
+import os
+import shutil
+import signal
 import subprocess
 import time
 
 import pytest
 
+from ansible_collections.poolwright.virt.plugins.module_utils.migration.note import NAMESPACE
 from ansible_collections.poolwright.virt.tests.integration.migration.conftest import Alive, Pair
 
 NAME = "m-1"
@@ -37,6 +41,17 @@ def until_it_moves(pair: Pair, running: subprocess.Popen[str], host: int = 1) ->
     while "time elapsed" not in pair.virsh(host, "domjobinfo", NAME, check=False).lower():
         assert running.poll() is None, running.communicate()
         time.sleep(0.05)
+
+
+def in_post_copy(pair: Pair) -> subprocess.Popen[str]:
+    """A run that is in the middle of it, for some seconds still."""
+    running = pair.begin(1, "migrate", -1, pair.params(NAME, bandwidth_mib=1, post_copy=True, post_copy_after=1.0))
+    until_it_moves(pair, running)
+    pair.virsh(1, "migrate-setspeed", NAME, "4", "--postcopy")
+    while "post-copy" not in pair.virsh(2, "domstate", NAME, "--reason", check=False):
+        assert running.poll() is None, running.communicate()
+        time.sleep(0.05)
+    return running
 
 
 def test_a_run_that_is_killed_at_any_point(pair: Pair) -> None:
@@ -134,12 +149,7 @@ def test_the_cable_is_pulled_in_the_middle_of_post_copy(pair: Pair) -> None:
     address = pair.boot(NAME, pair.local / "disks")
     pair.give_images()
     before = pair.alive(address)
-    running = pair.begin(1, "migrate", -1, pair.params(NAME, bandwidth_mib=1, post_copy=True, post_copy_after=1.0))
-    until_it_moves(pair, running)
-    pair.virsh(1, "migrate-setspeed", NAME, "4", "--postcopy")
-    while "post-copy" not in pair.virsh(2, "domstate", NAME, "--reason", check=False):
-        assert running.poll() is None, running.communicate()
-        time.sleep(0.05)
+    running = in_post_copy(pair)
     pair.lab("cut", "2", str(pair.folder))
     told = pair.end(running)
     assert "in the middle of post-copy" in told["error"] and "run again with the same target" in told["error"], told
@@ -155,6 +165,47 @@ def test_the_cable_is_pulled_in_the_middle_of_post_copy(pair: Pair) -> None:
     assert mended.get("changed") is True and mended["recovered"][0] in ways, mended
     assert one_runs(pair) == 2
     assert same_run(pair, address, before)
+
+
+@pytest.fixture
+def lost(pair: Pair) -> Alive:
+    """The guest before QEMU was killed on the target in the middle of post-copy, with which its memory is lost."""
+    before = pair.alive(pair.boot(NAME, pair.local / "disks"))
+    pair.give_images()
+    running = in_post_copy(pair)
+    os.kill(int((pair.folder / "2" / "run" / "qemu" / f"{NAME}.pid").read_text()), signal.SIGKILL)
+    told = pair.end(running)
+    assert "in the middle of post-copy" in told["error"], told
+    return before
+
+
+def is_left(pair: Pair, *words: str) -> None:
+    """A run changes nothing, and says these words."""
+    for _again in range(2):
+        told = pair.migrate(NAME)
+        assert all(word in told["error"] for word in ("the target has lost it in the middle of post-copy", *words)), told
+        assert (pair.state(1, NAME), pair.files(2)) == ("paused", ["m-1_root.qcow2"])
+
+
+def test_the_target_loses_it_in_the_middle_of_post_copy(pair: Pair, lost: Alive) -> None:
+    is_left(pair, "and so is its definition: switch it off here (virsh destroy m-1), and run again")
+    pair.virsh(1, "destroy", NAME)
+    told = pair.migrate(NAME)
+    assert told.get("changed") is True and pair.states(NAME) == ("", "shut off"), told
+    assert (pair.files(1), pair.files(2)) == ([], ["m-1_root.qcow2"])
+    pair.virsh(2, "start", NAME)
+    assert pair.alive(pair.booted(2, NAME)).boot != lost.boot
+
+
+def test_the_target_loses_its_definition_too(pair: Pair, lost: Alive) -> None:
+    disk = (pair.local / "disks" / "m-1_root.qcow2").relative_to(pair.folder)
+    pair.virsh(2, "undefine", NAME)
+    is_left(pair, f"its last disks are on kvm2, or shared: {pair.folder / disk};", "virsh destroy m-1", "--remove")
+    shutil.copy(pair.folder / "2" / disk, pair.folder / "1" / disk)
+    pair.virsh(1, "destroy", NAME)
+    pair.virsh(1, "metadata", NAME, NAMESPACE, "--remove")
+    pair.virsh(1, "start", NAME)
+    assert pair.alive(pair.booted(1, NAME)).boot != lost.boot
 
 
 def test_two_runs_at_once(pair: Pair) -> None:

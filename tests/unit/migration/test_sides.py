@@ -45,6 +45,8 @@ def side(state: str, note: Note | None = LIVE, reason: int = 0, *, job: bool = F
         # What it had in memory, and its last disks, were there.
         (LIVE, side("paused", reason=POST_COPY_FAILED, job=True), GONE, Verdict.BROKEN),
         (LIVE, side("paused", reason=BY_POST_COPY), GONE, Verdict.BROKEN),
+        (LIVE, side("paused", reason=POST_COPY_FAILED, job=True), side("shutoff"), Verdict.BROKEN),
+        (LIVE, side("paused", reason=POST_COPY_FAILED), side("shutoff", None), Verdict.FOREIGN),
         (LIVE, side("running"), side("running", None), Verdict.FOREIGN),
         (LIVE, side("running"), side("running", replace(LIVE, id="n-2")), Verdict.FOREIGN),
         (LIVE, GONE, GONE, Verdict.LOST),
