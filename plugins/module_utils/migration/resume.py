@@ -34,31 +34,29 @@ def take_up(note: Note, source: Host, target: Host, uuid: str, wish: Wish, cance
         return []
     if found not in (Verdict.WAIT, Verdict.RESUME):
         return []
-    refused = ""
-    if found is Verdict.RESUME:
-        refused = _resume(guest, target, wish, cancel, deadline)
-        if not refused:
-            return ["take the migration up where its link failed"]
-    watch = Watch(guest, wish, deadline, cancel, Progress())
+    refused = _refusal(guest, target, wish, cancel, deadline) if found is Verdict.RESUME else None
+    if found is Verdict.RESUME and refused is None:
+        return ["take the migration up where its link failed"]
+    watch = Watch(guest, wish, deadline, cancel, Progress(post_copy=refused is not None))
     try:
         watch.until(lambda: watch.idle)
     except NotEnded as exc:
-        if found is Verdict.RESUME:
-            raise PostCopyBroken.stuck(guest.name, note.where, refused) from exc
-        raise
+        if refused is None:
+            raise
+        raise PostCopyBroken.stuck(guest.name, note.where, refused.message) from exc
     _settled(note, source, target, uuid, deadline.clock)
     return ["wait for the migration that was under way"]
 
 
-def _resume(guest: Guest, target: Host, wish: Wish, cancel: threading.Event, deadline: Deadline) -> str:
-    """ "" when it has arrived, else why libvirt refuses: it may have gone on by itself, or the target has not noticed that it broke."""
+def _refusal(guest: Guest, target: Host, wish: Wish, cancel: threading.Event, deadline: Deadline) -> VirtError | None:
+    """Take it up; None once it has arrived, or why libvirt does not: it has gone on by itself, or the target has not noticed that it broke."""
     names = flag_names(Plan(True), wish, persistent=guest.is_persistent(), unsafe=False, resume=True)
     watch = Watch(guest, wish, deadline, cancel, Progress(post_copy=True))
     try:
         move(guest, target.uri, flags_of((*names, *(() if "POSTCOPY" in names else ("POSTCOPY",)))), params_of(Plan(True), wish), watch)
     except (InvalidState, NotFound) as exc:
-        return exc.message
-    return ""
+        return exc
+    return None
 
 
 def _settled(note: Note, source: Host, target: Host, uuid: str, clock: Clock) -> None:
