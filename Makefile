@@ -7,7 +7,7 @@ setup := tests/setup
 
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
-.PHONY: help quickstart quickstart-clean demo-evacuate test unit contract integration molecule lint sanity bench docs dev lab-up lab-down clean
+.PHONY: help quickstart quickstart-clean demo-evacuate test lint sanity sanity-floor unit unit-oldest contract backends integration vsphere floor molecule bench docs dev lab-up lab-down clean
 
 help: ## list what can be done here
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-17s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -21,26 +21,37 @@ quickstart-clean: ## remove all that quickstart made, with any provider
 demo-evacuate: ## empty one of two KVM hosts that are started for it, as root or with sudo; takes everything back
 	@$(setup)/demo_evacuate.sh
 
-test: lint sanity unit contract integration molecule ## everything below, in order (as root, or with sudo)
-	@tests/lab/lab down
-	@echo "make test: all passed"
+test: ## every stage below, beside each other where cores are free, and a table of what each found (as root, or with sudo)
+	@$(setup)/gate.sh
 
 lint: ## the static checks: style, types, docs, licences, changelog, build and import, ansible-lint
 	@$(setup)/lint.sh
 
-sanity: ## ansible-test sanity on the oldest and the newest ansible-core
-	@$(setup)/sanity.sh
+sanity: ## ansible-test sanity on the newest ansible-core
+	@$(setup)/sanity.sh newest
 
-unit: ## unit tests on the oldest and the newest Python
-	@$(setup)/unit.sh
+sanity-floor: ## what of ansible-test sanity differs by version, on the oldest ansible-core
+	@$(setup)/sanity.sh floor
 
-contract: lab-up ## every provider and every image backend against its contract, each on the real thing
-	@$(setup)/with.sh newest python -m pytest tests/contract --ignore tests/contract/imagebackend --lab dummy,libvirt_test,libvirt_qemu,vsphere
+unit: ## unit tests on the newest Python
+	@$(setup)/unit.sh newest
+
+unit-oldest: ## unit tests on the oldest Python, where the version can matter
+	@$(setup)/unit.sh oldest
+
+contract: lab-up ## every provider against its contract, each on the real thing
+	@$(setup)/with.sh newest python -m pytest tests/contract --ignore tests/contract/imagebackend --lab dummy,libvirt_test,libvirt_qemu,vsphere -n 4
+
+backends: lab-up ## every image backend against its contract, each on the real thing
 	@$(setup)/with.sh newest python -m pytest tests/contract/imagebackend --backend flat,qcow2,lvm,lvm_thin,rbd,ploop --table docs/backends.md
 
-integration: lab-up ## modules, roles and playbooks on real input; what involves Ansible on the oldest and the newest ansible-core
+integration: lab-up ## modules, roles and playbooks on real guests and storage
 	@$(setup)/with.sh newest python -m pytest tests/integration --ignore tests/integration/vsphere -n 4 --dist loadfile
+
+vsphere: ## the same on a vCenter that counts calls and breaks them
 	@$(setup)/with.sh newest python -m pytest tests/integration/vsphere -n 4
+
+floor: lab-up ## what involves Ansible, on the oldest ansible-core
 	@$(setup)/with.sh floor python -m pytest tests/integration/modules tests/integration/roles -n 2 --dist loadfile
 
 molecule: ## the roles' scenarios

@@ -42,7 +42,7 @@ def changelog(session: nox.Session) -> None:
 def build_import(session: nox.Session) -> None:
     """Build the collection, let Galaxy's importer judge it, and install it."""
     session.install("ansible-core", "galaxy-importer")
-    copy = subprocess.run(["tests/setup/collection.sh", "copy"], check=True, capture_output=True, text=True).stdout.strip()
+    copy = subprocess.run(["tests/setup/collection.sh", "copy", "archive"], check=True, capture_output=True, text=True).stdout.strip()
     artifacts = Path(session.create_tmp())
     session.run("ansible-galaxy", "collection", "build", "--force", "--output-path", str(artifacts), copy)
     tarball = next(artifacts.glob("poolwright-virt-*.tar.gz"))

@@ -7,7 +7,7 @@
 from __future__ import annotations
 
 import importlib
-from collections.abc import Generator, Iterator, Mapping
+from collections.abc import Generator, Iterable, Iterator, Mapping
 from pathlib import Path
 
 import pytest
@@ -28,7 +28,6 @@ collect_ignore_glob = ["labs/*"]
 
 PACKAGE = "ansible_collections.poolwright.virt.tests.contract.labs"
 
-OUTCOMES: pytest.StashKey[dict[tuple[str, str], str]] = pytest.StashKey()
 CHOSEN: pytest.StashKey[dict[str, type[Lab]]] = pytest.StashKey()
 
 
@@ -57,7 +56,6 @@ def pytest_configure(config: pytest.Config) -> None:
     if not names:
         raise pytest.UsageError(f"--lab: name one or more of {', '.join(LABS)}")
     config.stash[CHOSEN] = {name: lab_class(name) for name in names}
-    config.stash[OUTCOMES] = {}
 
 
 def labs_of(config: pytest.Config) -> dict[str, type[Lab]]:
@@ -113,20 +111,29 @@ def stage(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Stage]:
 
 @pytest.hookimpl(wrapper=True)
 def pytest_runtest_makereport(item: pytest.Item) -> Generator[None, pytest.TestReport, pytest.TestReport]:
+    """Write on the report what the table needs: the process that prints it may be another one than this."""
     report = yield
-    lab = lab_of(item)
-    if lab:
-        outcomes = item.config.stash[OUTCOMES]
-        key = (str(getattr(item, "originalname", item.name)), lab)
-        if report.failed or (report.when == "call" and outcomes.get(key) != "failed"):
-            outcomes[key] = "failed" if report.failed else str(report.outcome)
+    if lab_of(item):
+        report.user_properties += [("case", getattr(item, "originalname", item.name)), ("lab", lab_of(item))]
     return report
+
+
+def outcomes_of(reports: Iterable[pytest.TestReport]) -> dict[tuple[str, str], str]:
+    """By case and lab; failed where one of its parameters, its set-up or its clean-up did."""
+    outcomes: dict[tuple[str, str], str] = {}
+    for report in reports:
+        noted = dict(report.user_properties)
+        key = (str(noted.get("case", "")), str(noted.get("lab", "")))
+        if all(key) and (report.failed or (report.when == "call" and outcomes.get(key) != "failed")):
+            outcomes[key] = report.outcome
+    return outcomes
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: pytest.Config) -> None:
     """Cases by labs; a hyphen where a case does not concern a lab."""
-    outcomes, labs = config.stash[OUTCOMES], list(labs_of(config))
-    cases = list(dict.fromkeys(case for case, _lab in outcomes))
+    reports = (report for reports in terminalreporter.stats.values() for report in reports if isinstance(report, pytest.TestReport))
+    outcomes, labs = outcomes_of(reports), list(labs_of(config))
+    cases = sorted({case for case, _lab in outcomes})
     if not cases:
         return
     width = max(len(sentence(case)) for case in cases)

@@ -12,6 +12,8 @@ command -v git >/dev/null || "${SETUP}/packages.sh" git
 venv="$("${SETUP}/venv.sh" nox controller)"
 cd "${ROOT}"
 export PATH="${venv}/bin:${PATH}"
-selected=()
-[ "$#" -eq 0 ] || selected=(--session "$@")
-exec "${venv}/bin/nox" "${selected[@]}"
+options=()
+# Where `make test` counts from.
+[ -z "${RESULTS:-}" ] || options+=(--report "${RESULTS}/nox.json")
+[ "$#" -eq 0 ] || options+=(--session "$@")
+exec "${venv}/bin/nox" "${options[@]}"

@@ -10,6 +10,10 @@
 
 tools="${WORK}/venv/tools"
 requirement="$(grep '^uv[<>=]' "${UV_CONSTRAINT}")"
+# Stages that run beside each other want it at once.
+mkdir -p "${WORK}/venv"
+exec {lock}>"${WORK}/venv/tools.lock"
+flock "${lock}"
 [ -x "${tools}/bin/uv" ] && [ "$(cat "${tools}/.made" 2>/dev/null)" = "${requirement}" ] && exit 0
 
 command -v python3 >/dev/null || [ "$(id -u)" -ne 0 ] || "${SETUP}/packages.sh" python3 python3-venv
@@ -22,7 +26,6 @@ with_venv() {
 }
 
 say "making the environment of the tools"
-mkdir -p "${WORK}/venv"
 if with_venv; then
     :
 elif uv="$(command -v uv)"; then

@@ -3,16 +3,20 @@
 # GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-# unit.sh [PYTEST ARGUMENT...]: the unit tests, on the oldest and on the newest Python of this machine.
+# unit.sh oldest|newest [PYTEST ARGUMENT...]: the unit tests, on the oldest or on the newest Python of this machine.
 
 # shellcheck source=tests/setup/common.sh
 . "$(dirname "$0")/common.sh"
 
+case "${1:-}" in
+    oldest | newest) which="$1" ;;
+    *) die "usage: unit.sh oldest|newest [PYTEST ARGUMENT...]" ;;
+esac
+shift
 "${SETUP}/packages.sh" dosfstools e2fsprogs qemu-utils strace xfsprogs xorriso zstd
 "${SETUP}/collection.sh" link >/dev/null
 cd "${ROOT}"
-"${SETUP}/python.sh" list | sed -n '1p;1!{$p}' | while read -r version python; do
-    venv="$("${SETUP}/venv.sh" "unit-${version}" "${python}" unit)"
-    say "unit tests on Python ${version}"
-    "${venv}/bin/python" -m pytest --numprocesses auto tests/unit "$@" </dev/null
-done
+read -r version python <<<"$("${SETUP}/python.sh" "${which}")"
+venv="$("${SETUP}/venv.sh" "unit-${version}" "${python}" unit)"
+say "unit tests on Python ${version}"
+exec "${venv}/bin/python" -m pytest --numprocesses auto tests/unit "$@" </dev/null

@@ -33,6 +33,9 @@ for requirement in "$@"; do
 done
 
 venv="${WORK}/venv/${name}"
+# Stages that run beside each other may want the same environment.
+exec {lock}>"${WORK}/venv/${name}.lock"
+flock "${lock}"
 made="$(printf '%s\n' "$("${python}" -VV)" "${python}" "${wanted[@]}" "$(cat "${files[@]}")" | sha256sum)"
 if [ "$(cat "${venv}/.made" 2>/dev/null)" != "${made}" ]; then
     say "making the environment ${name} with ${python}"

@@ -1,0 +1,190 @@
+# Copyright (c) 2026, poolwright.virt contributors
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""gate.py [STAGE...]: what `make test` does: every stage, also after one has failed, and a table of what each found.
+
+A stage is the make target of its name. Stages run beside each other as far as the machine's cores go, each with its output in a
+file. The exit status is that of the worst stage.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).parent))
+
+from results import Outcome, read_results, table  # noqa: E402 (beside this script, whatever it is started as)
+
+ROOT = Path(__file__).resolve().parents[2]
+LOGS = ROOT / ".work" / "gate"
+LOG_LINES = 150  # of a stage that failed, shown when it ends
+STAGE_SECONDS = 3600  # a stage that hangs is ended, and has failed
+CLEAN_UP_SECONDS = 60
+
+
+@dataclass(frozen=True)
+class Stage:
+    """A make target.
+
+    :ivar cores: how many it keeps busy; the stages that run at once take no more than the machine has.
+    :ivar needs: stages that end before it starts; it runs also when they failed, and then says itself what it lacks.
+    """
+
+    name: str
+    cores: float
+    needs: tuple[str, ...] = ()
+
+
+# The longest first: what is started last is what is waited for.
+STAGES = (
+    Stage("lab-up", 1.0),
+    Stage("backends", 1.0, ("lab-up",)),
+    Stage("integration", 1.0, ("lab-up",)),
+    Stage("vsphere", 1.0),
+    Stage("sanity", 1.0),
+    Stage("sanity-floor", 1.0),
+    Stage("unit", 1.0),
+    Stage("unit-oldest", 1.0),
+    Stage("contract", 1.0, ("lab-up",)),
+    Stage("lint", 1.0),
+    Stage("floor", 1.0, ("lab-up",)),
+    Stage("molecule", 1.0),
+)
+
+
+@dataclass
+class Running:
+    stage: Stage
+    process: subprocess.Popen[bytes]
+    since: float
+
+    def end(self) -> None:
+        """End all that the stage has started in its session: by SIGINT, at which pytest cleans up, and by force after a while."""
+        for number in (signal.SIGINT, signal.SIGKILL):
+            with contextlib.suppress(ProcessLookupError):
+                os.killpg(self.process.pid, number)
+            with contextlib.suppress(subprocess.TimeoutExpired):
+                self.process.wait(CLEAN_UP_SECONDS)
+
+
+@dataclass
+class Gate:
+    """A run of stages. ``cores`` is what the machine has."""
+
+    stages: Sequence[Stage]
+    cores: float
+    command: Sequence[str] = ("make", "--no-print-directory")
+    logs: Path = LOGS
+    outcomes: dict[str, Outcome] = field(default_factory=dict)
+    running: list[Running] = field(default_factory=list)
+
+    def run(self) -> int:
+        """:returns: the exit status of the worst stage."""
+        shutil.rmtree(self.logs, ignore_errors=True)
+        self.logs.mkdir(parents=True)
+        begun = time.monotonic()
+        try:
+            while len(self.outcomes) < len(self.stages):
+                for stage in startable(self.stages, [running.stage for running in self.running], self.outcomes, self.cores):
+                    say(begun, f"{stage.name} starts; its output goes to {self.log(stage)}")
+                    self.running.append(self._start(stage))
+                self._wait(begun)
+        finally:
+            self._end_all()
+        for line in table([self.outcomes[stage.name] for stage in self.stages], time.monotonic() - begun):
+            print(line)
+        return max(outcome.status for outcome in self.outcomes.values())
+
+    def log(self, stage: Stage) -> Path:
+        return self.logs / f"{stage.name}.log"
+
+    def _start(self, stage: Stage) -> Running:
+        results = self.logs / stage.name
+        results.mkdir()
+        options = f"{os.environ.get('PYTEST_ADDOPTS', '')} --junitxml={results / 'pytest.xml'}".strip()
+        # The make above has its own flags and its own jobs.
+        environment = {key: value for key, value in os.environ.items() if key not in ("MAKEFLAGS", "MFLAGS", "MAKELEVEL")}
+        environment.update(RESULTS=str(results), PYTEST_ADDOPTS=options)
+        with open(self.log(stage), "wb") as log:
+            process = subprocess.Popen(
+                [*self.command, stage.name], cwd=ROOT, env=environment, stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True
+            )
+        return Running(stage, process, time.monotonic())
+
+    def _wait(self, begun: float) -> None:
+        """Until one or more of the stages have ended."""
+        while True:
+            ended = [running for running in self.running if self._ended(running)]
+            if ended:
+                break
+            time.sleep(0.2)
+        for running in ended:
+            self.running.remove(running)
+            stage, status = running.stage, running.process.returncode
+            outcome = read_results(stage.name, 128 - status if status < 0 else status, time.monotonic() - running.since, self.logs / stage.name)
+            self.outcomes[stage.name] = outcome
+            say(begun, f"{stage.name} {'passed' if outcome.status == 0 else 'FAILED'} after {outcome.seconds:.0f} s")
+            if outcome.status:
+                print("".join(tail(self.log(stage), LOG_LINES)), flush=True)
+
+    def _ended(self, running: Running) -> bool:
+        if running.process.poll() is None and time.monotonic() - running.since > STAGE_SECONDS:
+            running.end()
+        return running.process.returncode is not None
+
+    def _end_all(self) -> None:
+        for running in self.running:
+            running.end()
+
+
+def startable(stages: Sequence[Stage], running: Sequence[Stage], ended: Mapping[str, Outcome], cores: float) -> list[Stage]:
+    """Those that may start now, in order: what they need has ended and there are cores for them, or nothing else runs."""
+    names = {stage.name for stage in stages}
+    chosen: list[Stage] = []
+    for stage in stages:
+        busy = [*running, *chosen]
+        if stage in busy or stage.name in ended or any(need in names and need not in ended for need in stage.needs):
+            continue
+        if not busy or sum(other.cores for other in busy) + stage.cores <= cores:
+            chosen.append(stage)
+    return chosen
+
+
+def tail(path: Path, lines: int) -> list[str]:
+    with open(path, encoding="utf-8", errors="replace") as stream:
+        return stream.readlines()[-lines:]
+
+
+def say(begun: float, what: str) -> None:
+    minutes, seconds = divmod(int(time.monotonic() - begun), 60)
+    print(f"{minutes:3d}:{seconds:02d} {what}", flush=True)
+
+
+def main(names: Sequence[str]) -> int:
+    unknown = set(names) - {stage.name for stage in STAGES}
+    if unknown:
+        print(f"error: no such stage: {', '.join(sorted(unknown))}; there are {', '.join(stage.name for stage in STAGES)}", file=sys.stderr)
+        return 2
+    signal.signal(signal.SIGTERM, lambda number, _frame: sys.exit(128 + number))
+    cores = len(os.sched_getaffinity(0))
+    gate = Gate([stage for stage in STAGES if not names or stage.name in names], cores)
+    try:
+        return gate.run()
+    except KeyboardInterrupt:
+        return 130
+    finally:
+        subprocess.run([str(ROOT / "tests" / "lab" / "lab"), "down"], check=False)
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))
