@@ -176,6 +176,8 @@ def main(names: Sequence[str]) -> int:
         print(f"error: no such stage: {', '.join(sorted(unknown))}; there are {', '.join(stage.name for stage in STAGES)}", file=sys.stderr)
         return 2
     signal.signal(signal.SIGTERM, lambda number, _frame: sys.exit(128 + number))
+    # A shell has its jobs ignore it, and they theirs; the stages clean up at it.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
     cores = len(os.sched_getaffinity(0))
     gate = Gate([stage for stage in STAGES if not names or stage.name in names], cores)
     try:
