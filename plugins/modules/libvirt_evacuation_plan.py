@@ -104,6 +104,14 @@ options:
       - How many virtual CPUs there may be for each CPU of a host.
     type: float
     default: 16.0
+  margin_percent:
+    description:
+      - Percent of a host by which loads must differ to count as different. What is free in a host differs a little each time it is read, and does not
+        change a plan by that.
+      - Of hosts that are as little used with a guest, the one that gets the least in this plan takes it, then the first by name.
+      - With V(0) every MiB counts.
+    type: float
+    default: 5.0
 seealso:
   - module: poolwright.virt.libvirt_host_info
   - module: poolwright.virt.libvirt_migrate
@@ -214,6 +222,7 @@ def main() -> None:
             "disk_reserve_mb": {"type": "int", "default": 1024},
             "memory_overcommit": {"type": "float", "default": 1.0},
             "cpu_overcommit": {"type": "float", "default": 16.0},
+            "margin_percent": {"type": "float", "default": 5.0},
         },
         supports_check_mode=True,
     )

@@ -10,6 +10,7 @@ import enum
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
+from ansible_collections.poolwright.virt.plugins.module_utils.placement.balance import MARGIN, Load, better, least_used
 from ansible_collections.poolwright.virt.plugins.module_utils.placement.facts import GuestFacts, HostFacts, Verdict
 
 
@@ -22,18 +23,20 @@ class Mode(str, enum.Enum):
 
 @dataclass(frozen=True)
 class Rules:
-    """What counts as full.
+    """What counts as full, and what as fuller.
 
     :ivar reserve_mb: MiB that are left free on each host.
     :ivar memory_overcommit: how often a host's memory may be promised to guests; what is in use now is never promised again.
     :ivar cpu_overcommit: how many virtual CPUs there may be for each of the host's.
     :ivar disk_reserve_mb: MiB that are left free on each file system that disks are copied to.
+    :ivar margin: the share of a host by which loads must differ to count as different, see ``balance``.
     """
 
     reserve_mb: int = 1024
     memory_overcommit: float = 1.0
     cpu_overcommit: float = 16.0
     disk_reserve_mb: int = 1024
+    margin: float = MARGIN
 
 
 @dataclass(frozen=True)
@@ -72,6 +75,12 @@ class Candidate:
         left_mb = self.free_mb(rules) + rules.reserve_mb - guest.memory_mb
         return max(1 - left_mb / memory, 1 - (self.free_cpus(rules) - guest.cpus) / cpus)
 
+    def load_with(self, guest: GuestFacts, rules: Rules) -> Load:
+        """The host as one that can take the guest."""
+        memory, cpus = max(1, self.facts.memory_mb), max(1.0, self.facts.cpus * rules.cpu_overcommit)
+        promised = max((self.promised_mb + guest.memory_mb) / memory, (self.promised_cpus + guest.cpus) / cpus)
+        return Load(self.name, self.share_with(guest, rules), promised)
+
     def promising(self, guest: GuestFacts, mode: Mode) -> Candidate:
         """The host with the guest on its way to it."""
         takes = load_of(guest, mode)
@@ -89,11 +98,16 @@ class Candidate:
 
 @dataclass(frozen=True)
 class Choice:
-    """``target`` is "" where no host can take the guest; ``rejected`` says of each host that cannot why, by its name."""
+    """``target`` is "" where no host can take the guest; ``rejected`` says of each host that cannot why, by its name.
+
+    :ivar share: how full it is with the guest on it.   :ivar fitting: how many hosts can take the guest.
+    :ivar least: whether none of them is less full with it.
+    """
 
     target: str
     share: float = 0.0
     fitting: int = 0
+    least: bool = True
     rejected: Mapping[str, str] = field(default_factory=dict)
 
 
@@ -103,14 +117,32 @@ def load_of(guest: GuestFacts, mode: Mode) -> tuple[int, int]:
 
 
 def choose(guest: GuestFacts, source: HostFacts, mode: Mode, hosts: Sequence[Candidate], rules: Rules) -> Choice:
-    """The host that is least used with the guest on it, the first by name among equals. ``hosts`` are others than ``source``."""
+    """The host for a guest that leaves its own: one that is least used with the guest on it. ``hosts`` are others than ``source``."""
+    loads, rejected = _loads(guest, source, mode, hosts, rules)
+    return _chosen(least_used(loads, rules.margin) if loads else None, loads, rejected)
+
+
+def choose_better(guest: GuestFacts, source: HostFacts, mode: Mode, hosts: Sequence[Candidate], rules: Rules) -> Choice:
+    """The host that a guest gains by moving to; ``target`` is "" where it is well placed. ``hosts`` are others than ``source``."""
+    loads, rejected = _loads(guest, source, mode, hosts, rules)
+    here = Candidate("", source).share_with(_NOTHING, rules)
+    return _chosen(better(loads, here, rules.margin), loads, rejected)
+
+
+_NOTHING = GuestFacts("", "", "shutoff", memory_mb=0, cpus=0)
+
+
+def _loads(guest: GuestFacts, source: HostFacts, mode: Mode, hosts: Sequence[Candidate], rules: Rules) -> tuple[list[Load], dict[str, str]]:
+    """The hosts that can take a guest, and why the others cannot."""
     reasons = {host.name: rejection(host, guest, source, mode, rules) for host in hosts}
-    fit = [host for host in hosts if not reasons[host.name]]
-    rejected = {name: reason for name, reason in reasons.items() if reason}
-    if not fit:
-        return Choice("", rejected=rejected)
-    best = min(fit, key=lambda host: (host.share_with(guest, rules), host.name))
-    return Choice(best.name, best.share_with(guest, rules), len(fit), rejected)
+    loads = [host.load_with(guest, rules) for host in hosts if not reasons[host.name]]
+    return loads, {name: reason for name, reason in reasons.items() if reason}
+
+
+def _chosen(load: Load | None, loads: Sequence[Load], rejected: Mapping[str, str]) -> Choice:
+    if load is None:
+        return Choice("", fitting=len(loads), rejected=rejected)
+    return Choice(load.name, load.share, len(loads), load.share <= min(one.share for one in loads), rejected)
 
 
 def rejection(host: Candidate, guest: GuestFacts, source: HostFacts, mode: Mode, rules: Rules) -> str:

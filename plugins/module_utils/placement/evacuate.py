@@ -162,7 +162,10 @@ def _barred(guest: GuestFacts, mode: Mode, wish: Wish) -> str:
 
 
 def _said(guest: GuestFacts, choice: Choice, mode: Mode, why_not_live: Sequence[str]) -> str:
-    which = "the only host that can take it" if choice.fitting == 1 else f"the least used of {choice.fitting} that can take it"
+    if choice.fitting == 1:
+        which = "the only host that can take it"
+    else:
+        which = f"{'the least used' if choice.least else 'among the least used'} of {choice.fitting} that can take it"
     why_cold = f"; it is shut down for it, since {' and '.join(why_not_live)}" if mode is Mode.COLD and guest.active else ""
     return f"{choice.target} is {which}, {choice.share:.0%} full with it{why_cold}"
 

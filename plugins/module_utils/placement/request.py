@@ -32,7 +32,13 @@ def plan_request(params: Mapping[str, Any]) -> Result:
         live=bool(params.get("live", True)),
         cold=bool(params.get("cold", False)),
         stopped=bool(params.get("stopped", True)),
-        rules=Rules(int(params["reserve_mb"]), float(params["memory_overcommit"]), float(params["cpu_overcommit"]), int(params["disk_reserve_mb"])),
+        rules=Rules(
+            reserve_mb=int(params["reserve_mb"]),
+            memory_overcommit=float(params["memory_overcommit"]),
+            cpu_overcommit=float(params["cpu_overcommit"]),
+            disk_reserve_mb=int(params["disk_reserve_mb"]),
+            margin=float(params["margin_percent"]) / 100,
+        ),
     )
     return {"changed": False, **as_result(plan_evacuation(places, wish))}
 
@@ -64,6 +70,8 @@ def _faults(places: Iterable[Place], drain: Iterable[str], params: Mapping[str, 
             found.append(f"drain: {name} could not be read: {known[name].error or 'it gave no answer'}")
     found += [f"{key}: {params[key]} is below 0" for key in ("reserve_mb", "disk_reserve_mb") if int(params[key]) < 0]
     found += [f"{key}: {params[key]} is not above 0" for key in ("memory_overcommit", "cpu_overcommit") if float(params[key]) <= 0]
+    if not 0 <= float(params["margin_percent"]) <= 100:
+        found.append(f"margin_percent: {params['margin_percent']} is not between 0 and 100")
     unknown = sorted(set(params.get("guests") or ()) - {guest.name for name in drain if name in known for guest in known[name].guests})
     # A guest that has left already is what a second run meets.
     there = {one.name for place in known.values() if place.facts is not None for one in place.facts.residents}

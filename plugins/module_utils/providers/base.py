@@ -175,7 +175,11 @@ class Provider(ABC):
         """The name of the host the machine is on. :raises NotFound: there is none of this name."""
 
     def find_least_used_compatible_host(self, pool: str, vm: str) -> str:
-        """The host best suited to take the machine; its own where none is better. Capability ``migration``."""
+        """The host best suited to take the machine; its own where none is clearly better. Capability ``migration``.
+
+        By what is read of the hosts, which differs a little each time. So a host is better only if it is less full by a margin with the machine on it than
+        its own host is now, and once it has moved there, the way back does not qualify.
+        """
         raise NotSupported(f"the provider {self.name} does not migrate", obj=vm, phase="migrate")
 
     def migrate_vm_to_host(self, pool: str, vm: str, host: str) -> MigrationTimings:

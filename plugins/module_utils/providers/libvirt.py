@@ -38,6 +38,7 @@ from ansible_collections.poolwright.virt.plugins.module_utils.libvirt.layout imp
 from ansible_collections.poolwright.virt.plugins.module_utils.libvirt.session import MUTATING
 from ansible_collections.poolwright.virt.plugins.module_utils.libvirt.virt_type import VIRT_TYPES, choose_platform
 from ansible_collections.poolwright.virt.plugins.module_utils.locks import FileLock, sweep_locks
+from ansible_collections.poolwright.virt.plugins.module_utils.placement.choose import Rules
 from ansible_collections.poolwright.virt.plugins.module_utils.providers.base import Provider
 from ansible_collections.poolwright.virt.plugins.module_utils.providers.libvirt_machines import create, preflight, preflight_disks, remove, storage
 from ansible_collections.poolwright.virt.plugins.module_utils.providers.libvirt_machines.addresses import Addresses
@@ -89,6 +90,7 @@ class LibvirtProvider(Provider):
     :param probe: whether a KVM guest runs here.
     :param peers: KVM hosts that machines may move to: their libvirt, as this host reaches it, by their own names. What has moved to one is found by
         its name, but no longer a machine of this host's pools.
+    :param rules: which of them can take a machine, and when it gains by moving there.
     """
 
     name = "libvirt"
@@ -104,6 +106,7 @@ class LibvirtProvider(Provider):
         virt_type: str = "auto",
         probe: Callable[[], bool] = kvm_works,
         peers: Mapping[str, str] = MappingProxyType({}),
+        rules: Rules = Rules(),
     ) -> None:
         super().__init__(pools, clock, stats)
         if virt_type not in VIRT_TYPES:
@@ -113,7 +116,7 @@ class LibvirtProvider(Provider):
         self._probe = probe
         self._unchecked_host = Host(uri, clock, stats)
         self._keys = Keys(self._unchecked_host)
-        self._peers = Peers(peers, clock, stats)
+        self._peers = Peers(peers, clock, stats, rules)
         self._cache = ImageCache(self.layout.images, clock)
         self._lock = threading.RLock()
         self._local = False

@@ -322,9 +322,7 @@ class VsphereProvider(Provider):
         there = hosts.loads(self.vim, self._inventory.hosts_of(placement.cluster_of(self._inventory, seen.host)))
         fit = hosts.compatible(there, needs, vm)
         own = next((load for load in fit if load.entry.moid == moid_of(seen.host)), None)
-        # It takes its memory along, so only a host that is emptier with it than its own is now is better.
-        best = min(fit, key=lambda load: (load.share_with(0 if load is own else needs.memory_mb), load is not own))
-        return best.entry.name
+        return hosts.better(fit, own, needs.memory_mb).entry.name
 
     def _needs_of(self, seen: Seen) -> hosts.Needs:
         values = self.vim.get_properties(seen.obj, ["datastore", "network", "config.hardware.memoryMB"], about=seen.name, phase="migrate")

@@ -11,6 +11,8 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from ansible_collections.poolwright.virt.plugins.module_utils.errors import InsufficientResources
+from ansible_collections.poolwright.virt.plugins.module_utils.placement import balance
+from ansible_collections.poolwright.virt.plugins.module_utils.placement.balance import MARGIN, Load
 from ansible_collections.poolwright.virt.plugins.module_utils.vsphere.binding import moid_of
 from ansible_collections.poolwright.virt.plugins.module_utils.vsphere.inventory import Entry, Inventory
 from ansible_collections.poolwright.virt.plugins.module_utils.vsphere.vim import VIM
@@ -128,5 +130,18 @@ def compatible(hosts: Sequence[HostLoad], needs: Needs, about: str) -> list[Host
 
 
 def least_used(hosts: Sequence[HostLoad], promised_mb: Mapping[str, int]) -> HostLoad:
-    """The emptiest, counting what this run is about to put on each (MiB by host id)."""
-    return min(hosts, key=lambda load: load.share_with(promised_mb.get(load.entry.moid, 0)))
+    """The emptiest, counting what this run is about to put on each (MiB by host id); the first by name among equals."""
+    return min(hosts, key=lambda load: (load.share_with(promised_mb.get(load.entry.moid, 0)), load.entry.name))
+
+
+def better(hosts: Sequence[HostLoad], own: HostLoad | None, memory_mb: int) -> HostLoad:
+    """The host of those that can take a machine that suits it best.
+
+    :param own: the one that it is on, if it may stay there; then a host must be clearly better.   :param memory_mb: what it takes along.
+    """
+    known = {load.entry.path: load for load in hosts}
+    others = [Load(path, load.share_with(memory_mb)) for path, load in known.items() if load is not own]
+    if own is None:
+        return known[balance.least_used(others, MARGIN).name]
+    chosen = balance.better(others, own.share_with(), MARGIN)
+    return own if chosen is None else known[chosen.name]

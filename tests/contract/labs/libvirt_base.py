@@ -23,6 +23,7 @@ from ansible_collections.poolwright.virt.plugins.module_utils.errors import Oper
 from ansible_collections.poolwright.virt.plugins.module_utils.imagebackend.ploop import DELTA, DESCRIPTOR
 from ansible_collections.poolwright.virt.plugins.module_utils.images.source import ImageSource
 from ansible_collections.poolwright.virt.plugins.module_utils.libvirt.guest import Guest
+from ansible_collections.poolwright.virt.plugins.module_utils.placement.choose import Rules
 from ansible_collections.poolwright.virt.plugins.module_utils.providers.base import Provider
 from ansible_collections.poolwright.virt.plugins.module_utils.providers.libvirt import CAPABILITIES, MUTATING, LibvirtProvider
 from ansible_collections.poolwright.virt.plugins.module_utils.providers.libvirt_machines.leftover import RECORD_NAME
@@ -64,13 +65,20 @@ class LibvirtLab(Lab):
         """KVM hosts that machines may move to, as the provider is given them."""
         return {}
 
+    @property
+    def rules(self) -> Rules:
+        """When one of them takes a machine, and when a machine gains by it."""
+        return Rules()
+
     def provider_uri(self) -> str:
         return self.own_uri()
 
     def provider(self, pools: Sequence[PoolTemplate], clock: Clock | None = None) -> Provider:
         clock = clock or self.clock
         # No probe: what it answers on this machine is not what the cases are about.
-        made = LibvirtProvider(pools, clock, Stats(clock), uri=self.provider_uri(), location=str(self.location), probe=lambda: False, peers=self.peers)
+        made = LibvirtProvider(
+            pools, clock, Stats(clock), uri=self.provider_uri(), location=str(self.location), probe=lambda: False, peers=self.peers, rules=self.rules
+        )
         self.providers.append(made)
         return made
 

@@ -42,7 +42,14 @@ class Evacuation:
             program.write_text(f'#!/bin/sh\nexec {PAIR} on {number} {self.pair.folder} {sys.executable} "$@"\n')
             program.chmod(0o755)
             hosts[f"kvm-{number}"] = {"ansible_python_interpreter": str(program), "host_evacuate_target_uri": self.pair.uri(number)}
-        settings = {"ansible_connection": "local", "host_evacuate_location": str(self.pair.shared / "state"), "host_evacuate_timeout": 120}
+        settings = {
+            "ansible_connection": "local",
+            "host_evacuate_location": str(self.pair.shared / "state"),
+            "host_evacuate_timeout": 120,
+            # What else runs on this machine takes of the same memory.
+            "host_evacuate_reserve_mb": 0,
+            "host_evacuate_memory_overcommit": 8.0,
+        }
         inventory = self.folder / "hosts.json"
         inventory.write_text(json.dumps({"kvm_hosts": {"hosts": hosts, "vars": {**settings, **variables}}}))
         program = Path(sys.executable).parent / "ansible-playbook"

@@ -180,7 +180,7 @@ def request(**changes: Any) -> dict[str, Any]:
     facts = {"host": as_dict(SOURCE), "guests": [as_dict(GUEST)], "verdicts": {}}
     other = {"host": as_dict(HOST), "guests": [], "verdicts": {"u-1": {"live": "", "cold": ""}}}
     hosts = [{"name": "kvm-1", "uri": "", "facts": facts}, {"name": "kvm-2", "uri": "qemu+tls://kvm-2/system", "facts": other}]
-    rules = {"reserve_mb": 1024, "disk_reserve_mb": 1024, "memory_overcommit": 1.0, "cpu_overcommit": 16.0}
+    rules = {"reserve_mb": 1024, "disk_reserve_mb": 1024, "memory_overcommit": 1.0, "cpu_overcommit": 16.0, "margin_percent": 5.0}
     return {"hosts": hosts, "drain": ["kvm-1"], "guests": [], **rules, **changes}
 
 
@@ -216,6 +216,8 @@ def gone_elsewhere() -> dict[str, Any]:
         ({"reserve_mb": -1}, "reserve_mb: -1 is below 0"),
         ({"disk_reserve_mb": -1}, "disk_reserve_mb: -1 is below 0"),
         ({"cpu_overcommit": 0}, "cpu_overcommit: 0 is not above 0"),
+        ({"margin_percent": -0.1}, "margin_percent: -0.1 is not between 0 and 100"),
+        ({"margin_percent": 100.5}, "margin_percent: 100.5 is not between 0 and 100"),
         ({"guests": ["nobody"]}, "guests: no host has a guest nobody"),
         ({"hosts": [{"name": "kvm-1", "facts": {"msg": "no route to host"}}]}, "drain: kvm-1 could not be read: no route to host"),
         ({"hosts": [{"name": "kvm-1", "facts": {"host": {"hostname": "a"}}}]}, r"hosts\[0\].facts.host.uuid: is missing"),

@@ -83,7 +83,7 @@ def places(draw: st.DrawFn) -> tuple[tuple[Place, ...], Wish]:
         )
     verdict = st.builds(Verdict, st.sampled_from(("", "", "lacks avx")), st.sampled_from(("", "", "lacks avx")))
     judged = [replace(place, verdicts={one.uuid: draw(verdict) for one in everybody}) for place in found]
-    rules = Rules(draw(st.sampled_from((0, 512))), draw(st.sampled_from((0.5, 1.0, 1.5))), draw(st.sampled_from((1.0, 4.0))))
+    rules = Rules(draw(st.sampled_from((0, 512))), draw(st.sampled_from((0.5, 1.0, 1.5))), draw(st.sampled_from((1.0, 4.0))), margin=draw(st.sampled_from((0.0, 0.05))))
     return tuple(judged), Wish(drain, live=draw(st.booleans()), cold=draw(st.booleans()), stopped=draw(st.booleans()), rules=rules)
 
 
@@ -170,13 +170,13 @@ def test_a_guest_finds_what_it_needs(given_places: tuple[tuple[Place, ...], Wish
 
 
 @given(places())
-def test_the_least_used_host_that_can_take_a_guest_gets_it(given_places: tuple[tuple[Place, ...], Wish]) -> None:
+def test_a_host_that_is_least_used_with_a_guest_gets_it(given_places: tuple[tuple[Place, ...], Wish]) -> None:
     hosts, wish = given_places
     # Of the first, for nothing is promised before it.
     for move in plan_evacuation(hosts, wish).moves[:1]:
         fit = [place for place in hosts if place.facts is not None and place.name not in {*wish.drain, *move.rejected}]
         shares = {place.name: Candidate(place.name, place.facts).share_with(move.guest, wish.rules) for place in fit if place.facts is not None}
-        assert shares[move.target] == min(shares.values())
+        assert shares[move.target] <= min(shares.values()) + wish.rules.margin
 
 
 @given(places())

@@ -193,6 +193,21 @@ def test_the_emptiest_host_is_taken_with_what_is_promised_to_each() -> None:
     assert hosts.least_used(there, {"h1": 512}).entry.name == "h2"
 
 
+def test_a_machine_moves_to_a_clearly_emptier_host_only() -> None:
+    own, near, far = host("h1", used_mb=2048), host("h2", used_mb=1400), host("h3", used_mb=1200)
+    assert hosts.better([own, near], own, 512) is own
+    assert hosts.better([own, near, far], own, 512) is far
+    # Moved there, it does not come back, and what two readings differ by moves nothing.
+    assert hosts.better([host("h1", used_mb=1536), host("h3", used_mb=1712)], host("h3", used_mb=1712), 512).entry.name == "h3"
+    assert hosts.better([own], own, 512) is own
+
+
+def test_a_machine_whose_host_takes_none_goes_to_the_emptiest() -> None:
+    full = [host("h3", used_mb=3000), host("h2", used_mb=2900), host("h1", used_mb=3500)]
+    assert hosts.better(full, None, 512).entry.name == "h2"
+    assert hosts.better(list(reversed(full)), None, 512).entry.name == "h2"
+
+
 def test_a_disk_in_another_directory_is_not_the_machines_own() -> None:
     disks = [disk("[ds] ci-1/ci-1.vmdk"), disk("[other] ci-1/ci-1_1.vmdk", 2001), disk("[ds] data/kept.vmdk", 2002)]
     assert remove.guests_disks(disks, "[ds] ci-1/ci-1.vmx") == disks[2:]

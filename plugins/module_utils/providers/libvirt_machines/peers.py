@@ -17,7 +17,7 @@ from ansible_collections.poolwright.virt.plugins.module_utils.libvirt.host impor
 from ansible_collections.poolwright.virt.plugins.module_utils.libvirt.host_facts import guests_on, host_facts, judge
 from ansible_collections.poolwright.virt.plugins.module_utils.migration.run import MigrationRun, Site
 from ansible_collections.poolwright.virt.plugins.module_utils.migration.wish import Tuning, Wish, route
-from ansible_collections.poolwright.virt.plugins.module_utils.placement.choose import Candidate, Mode, Rules, choose
+from ansible_collections.poolwright.virt.plugins.module_utils.placement.choose import Candidate, Mode, Rules, choose_better
 from ansible_collections.poolwright.virt.plugins.module_utils.placement.facts import GuestFacts, HostFacts
 from ansible_collections.poolwright.virt.plugins.module_utils.providers.types import MigrationTimings
 from ansible_collections.poolwright.virt.plugins.module_utils.stats import Stats
@@ -28,14 +28,15 @@ Lock = Callable[[str, Deadline], AbstractContextManager[object]]
 class Peers:
     """KVM hosts by their own names. Nothing is opened before the first call; methods may be called from several threads.
 
-    :param uris: their libvirt as this host reaches it.
+    :param uris: their libvirt as this host reaches it.   :param rules: when one takes a machine, and when a machine gains by it.
     """
 
-    def __init__(self, uris: Mapping[str, str], clock: Clock, stats: Stats) -> None:
+    def __init__(self, uris: Mapping[str, str], clock: Clock, stats: Stats, rules: Rules) -> None:
         self._routes = {name: route(uri, None) for name, uri in uris.items()}
         self._hosts = {name: Host(way.uri, clock, stats, keepalive=True) for name, way in self._routes.items()}
         self._clock = clock
         self._stats = stats
+        self._rules = rules
 
     def __bool__(self) -> bool:
         return bool(self._hosts)
@@ -54,7 +55,7 @@ class Peers:
         return None
 
     def better_than(self, own: Host, vm: str, warn: Callable[[str], None]) -> str:
-        """The peer that is less used with the machine on it than its own host is now, "" where there is none.
+        """The peer that is clearly less used with the machine on it than its own host is now, "" where there is none.
 
         :raises NotFound: the machine is gone.
         """
@@ -63,13 +64,12 @@ class Peers:
         found = guests_on(own, [one for one in seen if one.guest.name == vm])
         if not found:
             raise NotFound("there is no machine of this name", obj=vm, phase="migrate")
-        guest, rules = found[0], Rules()
+        guest = found[0]
         if guest.tied:
             return ""
         mode = Mode.LIVE if guest.active else Mode.COLD
-        chosen = choose(guest, here, mode, [candidate for name in self._hosts if (candidate := self._candidate(name, guest, warn)) is not None], rules)
-        own_share = Candidate("", here).share_with(_nothing(guest), rules)
-        return chosen.target if chosen.target and chosen.share < own_share else ""
+        candidates = [candidate for name in self._hosts if (candidate := self._candidate(name, guest, warn)) is not None]
+        return choose_better(guest, here, mode, candidates, self._rules).target
 
     def _candidate(self, name: str, guest: GuestFacts, warn: Callable[[str], None]) -> Candidate | None:
         host = self._hosts[name]
@@ -93,7 +93,3 @@ class Peers:
         wish = Wish(vm, tuning=Tuning(transport=self._routes[target].transport), timeout=seconds)
         done = MigrationRun(site, wish, threading.Event()).result()
         return MigrationTimings(own.hostname(), target, float(done["seconds"]))
-
-
-def _nothing(guest: GuestFacts) -> GuestFacts:
-    return GuestFacts(guest.name, guest.uuid, "shutoff", memory_mb=0, cpus=0)
