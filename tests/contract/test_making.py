@@ -16,7 +16,7 @@ from ansible_collections.poolwright.virt.plugins.module_utils.providers.marks im
 from ansible_collections.poolwright.virt.plugins.module_utils.providers.types import Power
 from ansible_collections.poolwright.virt.tests.contract.child import CROWD
 from ansible_collections.poolwright.virt.tests.contract.labs.base import Ability
-from ansible_collections.poolwright.virt.tests.contract.staging import Stage, mark_of
+from ansible_collections.poolwright.virt.tests.contract.staging import LONG, Stage, mark_of
 
 
 def test_a_new_machine_runs_and_is_marked_as_being_made(stage: Stage) -> None:
@@ -86,7 +86,7 @@ def test_two_processes_that_fill_the_same_slots_make_each_machine_once(stage: St
             stage.make(slot)
         except NameTaken:
             continue
-    assert child.wait(timeout=120) == 0
+    assert child.wait(timeout=LONG) == 0
     assert stage.listed() == [f"ci-{slot}" for slot in range(1, CROWD + 1)]
     assert [machine.broken for machine in stage.provider.vms_in_pool("ci")] == [""] * CROWD
     assert stage.lab.leftovers() == []

@@ -32,7 +32,7 @@ from ansible_collections.poolwright.virt.plugins.module_utils.clock import Clock
 from ansible_collections.poolwright.virt.plugins.module_utils.locks import FileLock
 clock = Clock()
 for _time in range(50):
-    with FileLock(sys.argv[1], clock, Deadline.after(clock, 60)):
+    with FileLock(sys.argv[1], clock, Deadline.after(clock, 600)):
         with open(sys.argv[2]) as stream:
             number = int(stream.read())
         with open(sys.argv[2], "w") as stream:
@@ -101,7 +101,7 @@ def test_processes_never_hold_it_together(tmp_path: Path) -> None:
     counter.write_text("0")
     counting = [start(COUNT, tmp_path / "lock", counter) for _time in range(6)]
     for process in counting:
-        process.communicate(timeout=60)
+        process.communicate(timeout=600)
         assert process.returncode == 0
     assert counter.read_text() == "300"
     assert [path.name for path in tmp_path.iterdir()] == ["counter"]
@@ -114,7 +114,7 @@ def test_threads_never_hold_it_together(tmp_path: Path) -> None:
 
     def hold() -> None:
         for _time in range(20):
-            with FileLock(str(tmp_path / "lock"), clock, Deadline.after(clock, 60)):
+            with FileLock(str(tmp_path / "lock"), clock, Deadline.after(clock, 600)):
                 inside.append(1)
                 most.append(len(inside))
                 inside.pop()

@@ -148,9 +148,9 @@ class LibvirtLab(Lab):
         disk.unlink()
 
     def half_make(self, provider: Provider, pool: str, vm: str, mark: Mark) -> None:
-        provider.prepare(pool, Deadline.after(self.clock, 60))
+        provider.prepare(pool, Deadline.after(self.clock, 600))
         with mock.patch.object(Guest, "start", side_effect=OperationFailed("killed")), contextlib.suppress(OperationFailed):
-            provider.create_vm(pool, vm, mark, Deadline.after(self.clock, 60))
+            provider.create_vm(pool, vm, mark, Deadline.after(self.clock, 600))
 
     def half_destroy(self, provider: Provider, pool: str, vm: str) -> None:
         machine = provider.get_vm(pool, vm)

@@ -30,8 +30,10 @@ _DIRECTORIES = {
     "cache": "/var/cache/libvirt",
 }
 _QEMU_CONF = 'user = "root"\ngroup = "root"\nsecurity_driver = "none"\nnamespaces = []\nstdio_handler = "file"\n'
-_START_SECONDS = 30.0
+_START_SECONDS = 300.0
 NETWORK = "default"
+# One place for all processes, whatever each takes for its directory of temporary files.
+_NETWORK_LOCK = "/run/pwlab-network.lock"
 
 
 class OwnLibvirtd:
@@ -41,8 +43,8 @@ class OwnLibvirtd:
         missing = [tool for tool in ("libvirtd", "virsh", "qemu-img", "unshare", "ip") if shutil.which(tool) is None]
         if missing or os.geteuid() != 0:
             raise LabFailed(f"missing: {', '.join(missing)}" if missing else "it has to be run by root")
-        # Short: the path of a UNIX socket has 107 characters at most.
-        self.folder = Path(tempfile.mkdtemp(prefix="pwlab."))
+        # Short, wherever temporary files go: the path of a UNIX socket has 107 characters at most.
+        self.folder = Path(tempfile.mkdtemp(prefix="pwlab.", dir="/var/tmp"))
         self._daemon: subprocess.Popen[bytes] | None = None
         for name in _DIRECTORIES:
             (self.folder / name).mkdir()
@@ -116,13 +118,24 @@ class OwnLibvirtd:
     def _define_network(self) -> None:
         # Between the look at what is free and the bridge, another test process must not choose the same.
         clock = Clock()
-        with FileLock(os.path.join(tempfile.gettempdir(), "pwlab-network.lock"), clock, Deadline.after(clock, _START_SECONDS)):
+        with FileLock(_NETWORK_LOCK, clock, Deadline.after(clock, _START_SECONDS)):
             self._start_network()
         self._network_defined = True
 
     def _start_network(self) -> None:
+        said = ""
         routes = subprocess.run(["ip", "-4", "route", "show"], capture_output=True, text=True, check=True).stdout
-        third = next(number for number in range(200, 250) if f"192.168.{number}." not in routes)
+        for third in (number for number in range(200, 250) if f"192.168.{number}." not in routes):
+            # What is free may be taken by now; libvirt itself is who can tell.
+            try:
+                self._start_network_on(third)
+            except AssertionError as exc:
+                said = str(exc)
+            else:
+                return
+        raise LabFailed(f"no network can be had for libvirt: {said or 'all of 192.168.200.0 to 192.168.249.0 are taken'}")
+
+    def _start_network_on(self, third: int) -> None:
         # No spanning tree and no ping before an address is offered: both only cost time here.
         xml = f"""
 <network xmlns:dnsmasq='http://libvirt.org/schemas/network/dnsmasq/1.0'>
@@ -131,4 +144,8 @@ class OwnLibvirtd:
   <dnsmasq:options><dnsmasq:option value='no-ping'/></dnsmasq:options>
 </network>"""
         self.virsh("net-define", "/dev/stdin", stdin=xml)
-        self.virsh("net-start", NETWORK)
+        try:
+            self.virsh("net-start", NETWORK)
+        except AssertionError:
+            self.virsh("net-undefine", NETWORK)
+            raise

@@ -46,7 +46,7 @@ class VCenter:
     def start(self, *options: str) -> None:
         """:param options: of ``tests/lab/vcenter/main.go``.   :raises LabFailed: it does not start; the message says why."""
         done = subprocess.run(
-            [str(SCRIPT), "up", str(self.folder), "-with", str(os.getpid()), *options], capture_output=True, text=True, timeout=900, check=False
+            [str(SCRIPT), "up", str(self.folder), "-with", str(os.getpid()), *options], capture_output=True, text=True, timeout=3600, check=False
         )
         if done.returncode != 0:
             raise LabFailed(f"the vCenter for tests does not start: {done.stderr}")
@@ -63,7 +63,7 @@ class VCenter:
 
     def stop(self) -> None:
         """:raises LabFailed: it goes on."""
-        subprocess.run([str(SCRIPT), "down", str(self.folder)], capture_output=True, timeout=60, check=True)
+        subprocess.run([str(SCRIPT), "down", str(self.folder)], capture_output=True, timeout=600, check=True)
         # One that has ended and that nobody collects has no program any more.
         if self._process.exists():
             raise LabFailed(f"the vCenter for tests still runs: {self._process}")
@@ -106,13 +106,13 @@ class VCenter:
             "GOVC_PERSIST_SESSION": "false",
         }
         done = subprocess.run(
-            [self.govc_path, *arguments], env={**os.environ, **settings}, stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=120, check=False
+            [self.govc_path, *arguments], env={**os.environ, **settings}, stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=600, check=False
         )
         assert done.returncode == 0, f"govc {' '.join(arguments)}: {done.stderr}"
         return done.stdout.strip()
 
     def _ask(self, method: str, path: str, what: Any = None) -> Any:
         body = None if what is None else json.dumps(what).encode()
-        with urllib.request.urlopen(urllib.request.Request(self.control + path, body, method=method), timeout=30, context=self._tls) as answer:
+        with urllib.request.urlopen(urllib.request.Request(self.control + path, body, method=method), timeout=300, context=self._tls) as answer:
             said = answer.read()
         return json.loads(said) if said else None

@@ -60,7 +60,7 @@ def shared_vcenter() -> VCenter:
 def make_template(vim: VIM, name: str = TEMPLATE) -> None:
     """A machine of the simulator's own in the cluster, as one to make others from."""
     with_pool = [found for found in vim.get_objects("VirtualMachine", ["name", "resourcePool", "runtime.powerState"]) if "C0" in found.properties["name"]]
-    machine, deadline = with_pool[0].obj, Deadline.after(vim.clock, 60)
+    machine, deadline = with_pool[0].obj, Deadline.after(vim.clock, 600)
     vim.run(machine, "PowerOffVM_Task", deadline=deadline)
     vim.run(machine, "Rename_Task", newName=name, deadline=deadline)
 
@@ -263,7 +263,7 @@ class VsphereLab(Lab):
     # -- shorthand
 
     def _deadline(self) -> Deadline:
-        return Deadline.after(self.clock, 60)
+        return Deadline.after(self.clock, 600)
 
     def _objects(self) -> dict[str, Any]:
         folder = Inventory(self.vim).folder(self.place)

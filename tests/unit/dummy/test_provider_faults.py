@@ -250,17 +250,20 @@ def test_connections_are_scarce(bench: Make) -> None:
         inside = 0
         most = 0
         guard = threading.Lock()
+        full = threading.Barrier(3, timeout=300)
 
         def sleep(self, seconds: float) -> None:
             with self.guard:
                 self.inside += 1
                 self.most = max(self.most, self.inside)
+            # Nobody goes on before all connections are in use.
+            self.full.wait()
             super().sleep(seconds)
             with self.guard:
                 self.inside -= 1
 
     clock = Watching()
-    run = bench(clock, connections=3, delays={"create": 0.01})
+    run = bench(clock, connections=3, connection_timeout=300, delays={"create": 0.01})
     with ThreadPoolExecutor(12) as pool:
         list(pool.map(run.make, range(1, 25)))
     assert clock.most == 3
@@ -273,12 +276,12 @@ def test_waiting_for_a_connection_ends(bench: Make) -> None:
     class Stuck(Clock):
         def sleep(self, seconds: float) -> None:
             working.set()
-            assert release.wait(30)
+            assert release.wait(300)
 
     run = bench(Stuck(), connections=1, connection_timeout=0.05, delays={"create": 1})
     with ThreadPoolExecutor(1) as pool:
         making = pool.submit(run.make, 1)
-        assert working.wait(30)
+        assert working.wait(300)
         with pytest.raises(ConnectionFailed) as caught:
             run.names()
         release.set()

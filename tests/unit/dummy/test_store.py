@@ -47,7 +47,7 @@ def test_eight_processes_open_a_new_database_and_fill_it_together(tmp_path: Path
     path = tmp_path / "db"
     environment = {"PYTHONPATH": ":".join(entry for entry in sys.path if entry)}
     children = [subprocess.Popen([sys.executable, "-c", program, str(path), str(child)], env=environment) for child in range(8)]
-    assert [child.wait(timeout=60) for child in children] == [0] * 8
+    assert [child.wait(timeout=600) for child in children] == [0] * 8
     store = Store(str(path))
     # Each host is the count of machines before: every transaction saw the one before it.
     assert sorted(int(seen.row.host) for seen in store.everything()) == list(range(400))

@@ -68,7 +68,7 @@ class WebServer:
                     if page.stall_at is not None and status == 200:
                         self.wfile.write(body[: page.stall_at])
                         page.stalled.set()
-                        page.go_on.wait(30)
+                        page.go_on.wait(600)
                         body = body[page.stall_at :]
                     self.wfile.write(body)
                 except OSError:
@@ -116,7 +116,7 @@ def clock() -> Clock:
 @pytest.fixture
 def soon(clock: Clock) -> Deadline:
     """A deadline far enough for anything a unit test does."""
-    return Deadline.after(clock, 60)
+    return Deadline.after(clock, 600)
 
 
 @pytest.fixture
@@ -192,7 +192,7 @@ def run_killed_at(start_python: Callable[..., subprocess.Popen[str]]) -> Callabl
 
     def run(program: Path, step: int, **request: Any) -> bool:
         process = start_python(program, kill_at=step, **request)
-        _said, complaint = process.communicate(timeout=60)
+        _said, complaint = process.communicate(timeout=600)
         assert process.returncode in (0, -signal.SIGKILL), complaint
         return process.returncode == 0
 

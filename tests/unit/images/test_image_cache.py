@@ -247,10 +247,10 @@ def test_four_processes_at_once_download_once(web: Any, root: Path, start_python
     for path, checksum in (("/known", sha256(qcow2_image)), ("/unknown", None)):
         url = web.add(path, qcow2_image.read_bytes(), stall_at=4096, etag='"1"')
         processes = [start_python(ENSURE, root=str(root), source=url, checksum=checksum, format="qcow2") for _time in range(4)]
-        assert web.pages[path].stalled.wait(30)
+        assert web.pages[path].stalled.wait(600)
         assert [process.stdout.readline() for process in processes] == ["about to\n"] * 4
         web.pages[path].go_on.set()
-        outcomes = [(process.communicate(timeout=60), process.returncode) for process in processes]
+        outcomes = [(process.communicate(timeout=600), process.returncode) for process in processes]
         assert {code for _texts, code in outcomes} == {0}, outcomes
         assert len({texts[0] for texts, _code in outcomes}) == 1
         assert web.downloads(path) == 1
@@ -276,7 +276,7 @@ def test_waiting_for_another_run_ends_at_the_deadline(
     checksum = sha256(qcow2_image)
     url = web.add("/disk", qcow2_image.read_bytes(), stall_at=4096)
     holder = start_python(ENSURE, root=str(root), source=url, checksum=checksum, format="qcow2")
-    assert web.pages["/disk"].stalled.wait(30)
+    assert web.pages["/disk"].stalled.wait(600)
     with pytest.raises(Busy, match=f"process {holder.pid} since 20"):
         cache.ensure(ImageSource(url, checksum, "qcow2"), Deadline.after(clock, 0.1))
 
@@ -291,7 +291,7 @@ def test_a_killed_download_leaves_nothing_to_the_next_run(
     checksum = sha256(qcow2_image)
     url = web.add("/disk", qcow2_image.read_bytes(), stall_at=sent)
     process = start_python(ENSURE, root=str(root), source=url, checksum=checksum, format="qcow2")
-    assert web.pages["/disk"].stalled.wait(30)
+    assert web.pages["/disk"].stalled.wait(600)
     process.kill()
     process.wait()
     assert any(".part/" in name for name in files_below(root))
@@ -305,11 +305,11 @@ def test_a_killed_download_leaves_nothing_to_the_next_run(
 def test_a_living_download_is_not_swept(web: Any, cache: ImageCache, root: Path, start_python: Any, qcow2_image: Path, raw_image: Path, soon: Deadline) -> None:
     url = web.add("/disk", qcow2_image.read_bytes(), stall_at=4096)
     process = start_python(ENSURE, root=str(root), source=url, format="qcow2")
-    assert web.pages["/disk"].stalled.wait(30)
+    assert web.pages["/disk"].stalled.wait(600)
     cache.ensure(ImageSource(str(raw_image), None, "raw"), soon)
     assert cache.sweep() == []
     web.pages["/disk"].go_on.set()
-    assert process.communicate(timeout=60)[1] == ""
+    assert process.communicate(timeout=600)[1] == ""
     assert process.returncode == 0
 
 
