@@ -97,8 +97,9 @@ def test_without_a_check_a_machine_is_ready_at_once(stage: Stage) -> None:
 def test_a_machine_gets_its_address_when_its_guest_is_up(stage: Stage) -> None:
     template = stage.lab.template("net", check=Check.IP)
     stage.provider.serve([template])
-    stage.make(1, template=template)
-    first = stage.provider.readiness("net", ["net-1"])["net-1"]
+    with stage.lab.hold_addresses():
+        stage.make(1, template=template)
+        first = stage.provider.readiness("net", ["net-1"])["net-1"]
     assert not first.ready
     assert first.reason
     stage.until(lambda: stage.provider.vm_ready("net", "net-1"))

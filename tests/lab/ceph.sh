@@ -20,9 +20,9 @@ conf="${dir}/ceph.conf"
 log="${dir}/up.log"
 
 cluster() { # cluster TOOL ARGUMENT...: a tool of Ceph's on this cluster, that never waits for long
-    timeout 60 "$1" --conf "${conf}" "${@:2}"
+    timeout 300 "$1" --conf "${conf}" "${@:2}"
 }
-answers() { [ -e "${conf}" ] && timeout 10 rbd --conf "${conf}" ls >/dev/null 2>&1; }
+answers() { [ -e "${conf}" ] && timeout 120 rbd --conf "${conf}" ls >/dev/null 2>&1; }
 daemons() { # the processes of this cluster, by their pid files and their command lines
     local file pid
     for file in "${dir}"/*.pid; do
@@ -33,7 +33,7 @@ daemons() { # the processes of this cluster, by their pid files and their comman
     done
 }
 
-free_ports() { # two ports on loopback that nobody listens on
+free_ports() { # two ports on loopback that nobody listens on, as yet
     python3 - <<'PYTHON'
 import socket
 
@@ -128,7 +128,7 @@ start() {
     cluster rbd pool init tiny
     cluster ceph osd pool set-quota tiny max_bytes 2097152
     # Until the manager has counted for the first time, the pools seem to have no room.
-    timeout 60 bash -c "until ceph --conf '${conf}' df --format json | grep -q '\"max_avail\":[1-9]'; do sleep 0.3; done"
+    timeout 300 bash -c "until ceph --conf '${conf}' df --format json | grep -q '\"max_avail\":[1-9]'; do sleep 0.3; done"
 }
 
 down() {
@@ -149,13 +149,19 @@ down() {
 case "$1" in
     up)
         answers && exit 0
-        down
-        mkdir -p "${dir}"
-        start >"${log}" 2>&1 || {
-            tail -n 20 "${log}" >&2
-            die "Ceph could not be started; see ${log}"
-        }
+        # A port that was free can be somebody's before the monitor listens on it; then others are tried.
+        for attempt in 1 2 3 4 5; do
+            down
+            mkdir -p "${dir}"
+            # In a process of its own: as a condition, a function goes on after what fails in it.
+            if "$0" start "${dir}" "${@:3}" >"${log}" 2>&1; then exit 0; fi
+            grep -Fqi 'address already in use' "${log}" "${dir}"/*.log || break
+            say "a port of Ceph's was taken meanwhile (attempt ${attempt})"
+        done
+        tail -n 20 "${log}" >&2
+        die "Ceph could not be started; see ${log}"
         ;;
+    start) start ;;
     down) down ;;
     status)
         answers || die "Ceph does not answer"

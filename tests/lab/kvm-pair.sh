@@ -133,7 +133,7 @@ up() {
         fi
     done
     for number in 1 2; do
-        for _time in {1..150}; do
+        for _time in {1..1500}; do
             answers "${number}" && break
             sleep 0.2
         done
@@ -147,7 +147,7 @@ down() {
         name="$(space "${number}")"
         [ -e "/run/netns/${name}" ] || continue
         # All that runs there is the lab's: libvirtd, guests that outlived theirs, dnsmasq.
-        for _time in {1..50}; do
+        for _time in {1..600}; do
             pids="$(ip netns pids "${name}")"
             [ -n "${pids}" ] || break
             # shellcheck disable=SC2086

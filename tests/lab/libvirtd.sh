@@ -26,13 +26,17 @@ network_is() { # network_is Active|Autostart
 }
 daemon() { pgrep --exact --pidfile "${pidfile}" libvirtd 2>/dev/null; }
 
-free_subnet() { # the third number of a 192.168.*.0/24 that this machine has no route to
-    local third routes
-    routes="$(ip -4 route show)"
+start_network() { # on the first 192.168.*.0/24 that this machine has no route to; what is free may be taken by now, so libvirt has the last word
+    local third
     for third in {122..254}; do
-        grep -Fq "192.168.${third}." <<<"${routes}" || break
+        if grep -Fq "192.168.${third}." <<<"$(ip -4 route show)"; then continue; fi
+        virsh net-define <(network_xml "${third}") >/dev/null
+        if virsh net-start default >/dev/null 2>"${state}/network.err"; then return; fi
+        virsh net-undefine default >/dev/null
+        grep -Fq 'already in use' "${state}/network.err" || break
     done
-    printf '%s\n' "${third}"
+    cat "${state}/network.err" >&2
+    die "the network default cannot be started"
 }
 
 network_xml() { # network_xml THIRD
@@ -79,9 +83,8 @@ up() {
         touch "${state}/network"
     fi
     virsh net-undefine default >/dev/null 2>&1 || true
-    virsh net-define <(network_xml "$(free_subnet)") >/dev/null
+    start_network
     virsh net-autostart default >/dev/null
-    virsh net-start default >/dev/null
 }
 
 down() {
@@ -107,7 +110,7 @@ down() {
     if [ -n "${pid}" ] && [ "$(daemon || true)" = "${pid}" ]; then
         kill "${pid}"
         # Until its pid file is gone: the process itself stays in the table where nothing like init collects it.
-        timeout 30 bash -c "while [ -e ${pidfile} ]; do sleep 0.1; done" || die "libvirtd (${pid}) does not end"
+        timeout 300 bash -c "while [ -e ${pidfile} ]; do sleep 0.1; done" || die "libvirtd (${pid}) does not end"
     fi
     if [ -e "${qemu_conf}" ]; then
         sed -i '/^# BEGIN poolwright.virt kvm_host$/,/^# END poolwright.virt kvm_host$/d' "${qemu_conf}"
@@ -125,7 +128,7 @@ status() {
 exec {lock}>"${dir}/libvirtd.lock"
 case "$1" in
     up | down)
-        flock --timeout 300 "${lock}" || die "another run holds ${dir}/libvirtd.lock"
+        flock --timeout 1800 "${lock}" || die "another run holds ${dir}/libvirtd.lock"
         # What is started here must not inherit the lock.
         "$1" {lock}>&-
         ;;

@@ -73,7 +73,7 @@ up() {
     # It inherits neither a terminal, whose end would end it, nor the output that a caller may be reading to its end.
     setsid "${built}/vcenter" -ca "${dir}/ca.pem" "$@" </dev/null >"${dir}/vcenter.out" 2>"${dir}/vcenter.log" &
     pid=$!
-    for ((tries = 0; tries < 600; tries++)); do
+    for ((tries = 0; tries < 6000; tries++)); do
         address="$(sed -n 's/^ready //p' "${dir}/vcenter.out")"
         if [ -n "${address}" ] || ! kill -0 "${pid}" 2>/dev/null; then break; fi
         sleep 0.1
@@ -105,7 +105,7 @@ down() {
         local pid tries
         pid="$(number)"
         kill "${pid}"
-        for ((tries = 0; tries < 300; tries++)); do
+        for ((tries = 0; tries < 3000; tries++)); do
             runs || break
             sleep 0.1
         done

@@ -13,6 +13,7 @@ from __future__ import annotations
 import enum
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import replace
 from pathlib import Path
 from typing import ClassVar
@@ -141,6 +142,10 @@ class Lab(ABC):
 
     def disks(self, name: str) -> int:
         """How many disks the machine has, which are all there. ``Ability.FURTHER_DISKS``."""
+        raise NotImplementedError
+
+    def hold_addresses(self) -> AbstractContextManager[None]:
+        """Meanwhile no guest gets an address, however long the case takes. ``Ability.BOOTS_SLOWLY``."""
         raise NotImplementedError
 
     def pause(self, name: str) -> None:

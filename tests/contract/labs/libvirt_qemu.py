@@ -9,6 +9,7 @@ from __future__ import annotations
 import atexit
 import functools
 import os
+from contextlib import AbstractContextManager
 from pathlib import Path
 
 from ansible_collections.poolwright.virt.plugins.module_utils.clock import Clock
@@ -71,6 +72,9 @@ class LibvirtQemuLab(LibvirtLab):
         for wire in self._wires:
             wire.close()
         self._wires.clear()
+
+    def hold_addresses(self) -> AbstractContextManager[None]:
+        return own_libvirtd().without_leases()
 
     def lose_answer(self, provider: Provider, method: str) -> None:
         self._wire(provider).lose_answer(LOST[method])

@@ -16,6 +16,7 @@ import signal
 import subprocess
 import tempfile
 import time
+from collections.abc import Iterator
 from pathlib import Path
 
 from ansible_collections.poolwright.virt.plugins.module_utils.clock import Clock, Deadline
@@ -106,6 +107,16 @@ class OwnLibvirtd:
             with contextlib.suppress(OSError, ValueError):
                 os.kill(int(pidfile.read_text()), signal.SIGKILL)
         shutil.rmtree(self.folder, ignore_errors=True)
+
+    @contextlib.contextmanager
+    def without_leases(self) -> Iterator[None]:
+        """Its DHCP server answers nobody meanwhile: what boots has no address before the end."""
+        server = int((self.folder / "run" / "network" / f"{NETWORK}.pid").read_text())
+        os.kill(server, signal.SIGSTOP)
+        try:
+            yield
+        finally:
+            os.kill(server, signal.SIGCONT)
 
     def virsh(self, *arguments: str, check: bool = True, stdin: str = "") -> str:
         done = subprocess.run([*self._virsh(), *arguments], input=stdin, capture_output=True, text=True, check=False)

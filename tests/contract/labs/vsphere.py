@@ -12,7 +12,7 @@ import json
 import tempfile
 import threading
 import uuid
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -78,6 +78,7 @@ class Guests:
 
     def __init__(self, lab: VsphereLab) -> None:
         self._lab = lab
+        self.hold = threading.Lock()
         self._ended = threading.Event()
         self._thread = threading.Thread(target=self._run)
         self._thread.start()
@@ -89,10 +90,17 @@ class Guests:
     def _run(self) -> None:
         booting: set[str] = set()
         while not self._ended.wait(self.SECONDS):
-            running = self._lab.machines()
-            for number, name in enumerate(sorted(running & booting), 1):
-                self._lab.tell_address(name, f"10.9.8.{number}")
-            booting = running - booting
+            with self.hold:
+                running = self._lab.machines()
+                for number, name in enumerate(sorted(running & booting), 1):
+                    self._lab.tell_address(name, f"10.9.8.{number}")
+                booting = running - booting
+
+
+@contextlib.contextmanager
+def _held(lock: threading.Lock) -> Iterator[None]:
+    with lock:
+        yield
 
 
 class VsphereLab(Lab):
@@ -201,6 +209,10 @@ class VsphereLab(Lab):
 
     def power_off(self, name: str) -> None:
         self._run(name, "PowerOffVM_Task")
+
+    def hold_addresses(self) -> contextlib.AbstractContextManager[None]:
+        assert self._guests is not None, "no pool of this case asks for addresses"
+        return _held(self._guests.hold)
 
     def pause(self, name: str) -> None:
         self._run(name, "SuspendVM_Task")

@@ -30,7 +30,7 @@ from ansible_collections.poolwright.virt.plugins.module_utils.stats import Stats
 from ansible_collections.poolwright.virt.tests.contract.labs.own_libvirtd import NETWORK, OwnLibvirtd
 
 TINY = Path(__file__).parents[3] / ".work" / "lab" / "tiny.qcow2"
-BOOT_SECONDS = 120.0
+BOOT_SECONDS = 600.0
 
 
 @dataclass
@@ -91,8 +91,7 @@ class Bench:
 
 
 def banner(address: str) -> str:
-    with socket.create_connection((address, 22), 5) as probe:
-        probe.settimeout(5)
+    with socket.create_connection((address, 22), 60) as probe:
         return probe.recv(100).decode().strip()
 
 

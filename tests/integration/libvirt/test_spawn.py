@@ -31,9 +31,9 @@ def run(bench: Bench, *, check_mode: bool = False, **options: Any) -> dict[str, 
         "networks": [{"network": card.network} for card in bench.template.machine.networks],
         "recreate": False,
         "keep_failed": False,
-        "timeout": 300.0,
+        "timeout": 1800.0,
         "wait_for_address": False,
-        "address_timeout": 120.0,
+        "address_timeout": 600.0,
     }
     return spawn_with({**params, **options}, check_mode, threading.Event())
 

@@ -29,8 +29,8 @@ PAIR = ROOT / "tests" / "lab" / "kvm-pair.sh"
 ON_HOST = Path(__file__).with_name("on_host.py")
 GUEST_DEFAULTS = {key: option.get("default") for key, option in {**run_options(), **state_option()}.items()}
 DEFAULTS = {key: option.get("default") for key, option in module_options().items()}
-BOOT_SECONDS = 90.0
-ASK = "import socket,sys; s=socket.create_connection((sys.argv[1],int(sys.argv[2])),3); s.settimeout(3); print(s.makefile().read())"
+BOOT_SECONDS = 600.0
+ASK = "import socket,sys; s=socket.create_connection((sys.argv[1],int(sys.argv[2])),30); print(s.makefile().read())"
 
 
 @dataclass(frozen=True)
@@ -72,7 +72,7 @@ class Pair:
     def virsh(self, host: int, *words: str, check: bool = True) -> str:
         socket = self.folder / str(host) / "run" / "libvirt-sock"
         command = ["virsh", "--quiet", "--connect", f"qemu+unix:///system?socket={socket}", *words]
-        done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=60)
+        done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=600)
         assert done.returncode == 0 or not check, done.stderr
         return done.stdout.strip()
 
@@ -85,7 +85,7 @@ class Pair:
 
     def end(self, running: subprocess.Popen[str]) -> dict[str, Any]:
         """The result, ``killed`` where it was killed."""
-        out, error = running.communicate(timeout=300)
+        out, error = running.communicate(timeout=1800)
         if running.returncode in (-9, 137):
             return {"killed": True}
         assert running.returncode == 0, error
@@ -100,7 +100,7 @@ class Pair:
         return done
 
     def params(self, guest: str, origin: int = 1, **options: Any) -> dict[str, Any]:
-        params = {**DEFAULTS, "name": guest, "target": self.uri(3 - origin), "location": str(self.local / "state"), "timeout": 120.0}
+        params = {**DEFAULTS, "name": guest, "target": self.uri(3 - origin), "location": str(self.local / "state"), "timeout": 900.0}
         return {**params, **options}
 
     def migrate(self, guest: str, origin: int = 1, point: int = -1, **options: Any) -> dict[str, Any]:

@@ -37,7 +37,7 @@ def marked(pair: Pair) -> None:
 
 
 def until(done: Callable[[], bool]) -> None:
-    deadline = time.monotonic() + 60
+    deadline = time.monotonic() + 600
     while not done():
         assert time.monotonic() < deadline, "the firmware has not begun"
         time.sleep(0.2)

@@ -47,7 +47,7 @@ def in_post_copy(pair: Pair) -> subprocess.Popen[str]:
     """A run that is in the middle of it, for some seconds still."""
     running = pair.begin(1, "migrate", -1, pair.params(NAME, bandwidth_mib=1, post_copy=True, post_copy_after=1.0))
     until_it_moves(pair, running)
-    pair.virsh(1, "migrate-setspeed", NAME, "4", "--postcopy")
+    pair.virsh(1, "migrate-setspeed", NAME, "1", "--postcopy")
     while "post-copy" not in pair.virsh(2, "domstate", NAME, "--reason", check=False):
         assert running.poll() is None, running.communicate()
         time.sleep(0.05)
@@ -95,7 +95,7 @@ def test_a_cold_move_that_is_killed_at_any_point(pair: Pair) -> None:
 def test_the_targets_daemon_is_killed(pair: Pair, delay: float) -> None:
     address = pair.boot(NAME, pair.local / "disks")
     before = pair.alive(address)
-    running = pair.begin(1, "migrate", -1, pair.params(NAME, bandwidth_mib=8))
+    running = pair.begin(1, "migrate", -1, pair.params(NAME, bandwidth_mib=1))
     until_it_moves(pair, running)
     time.sleep(delay)
     pair.lab("kill", "2", str(pair.folder))
@@ -113,7 +113,7 @@ def test_the_targets_daemon_is_killed(pair: Pair, delay: float) -> None:
 def test_the_sources_daemon_is_killed(pair: Pair) -> None:
     address = pair.boot(NAME, pair.local / "disks")
     before = pair.alive(address)
-    running = pair.begin(1, "migrate", -1, pair.params(NAME, bandwidth_mib=8))
+    running = pair.begin(1, "migrate", -1, pair.params(NAME, bandwidth_mib=1))
     until_it_moves(pair, running)
     pair.lab("kill", "1", str(pair.folder))
     told = pair.end(running)
@@ -129,7 +129,7 @@ def test_the_sources_daemon_is_killed(pair: Pair) -> None:
 def test_the_cable_is_pulled(pair: Pair, delay: float) -> None:
     address = pair.boot(NAME, pair.local / "disks")
     before = pair.alive(address)
-    running = pair.begin(1, "migrate", -1, pair.params(NAME, bandwidth_mib=4, timeout=30.0))
+    running = pair.begin(1, "migrate", -1, pair.params(NAME, bandwidth_mib=1, timeout=60.0))
     until_it_moves(pair, running)
     time.sleep(delay)
     pair.lab("cut", "2", str(pair.folder))

@@ -16,8 +16,8 @@ from ansible_collections.poolwright.virt.plugins.module_utils.runner import stop
 from ansible_collections.poolwright.virt.plugins.module_utils.stats import Stats
 
 
-def die_at(call: int) -> None:
-    """Have this process killed when it makes its n-th call to the provider, before the call is sent."""
+def signal_at(call: int, number: signal.Signals) -> None:
+    """Have this process get a signal when it makes its n-th call to the provider, before the call is sent."""
     count = Stats.call
     made = 0
 
@@ -25,7 +25,7 @@ def die_at(call: int) -> None:
         nonlocal made
         made += 1
         if made == call:
-            os.kill(os.getpid(), signal.SIGKILL)
+            os.kill(os.getpid(), number)
         return count(self, name)
 
     Stats.call = counted  # type: ignore[method-assign]
@@ -34,7 +34,9 @@ def die_at(call: int) -> None:
 def main() -> None:
     request = json.load(sys.stdin)
     if request["kill_at_call"]:
-        die_at(request["kill_at_call"])
+        signal_at(request["kill_at_call"], signal.SIGKILL)
+    if request.get("stop_at_call"):
+        signal_at(request["stop_at_call"], signal.SIGTERM)
     with stopping_in_order() as cancel:
         json.dump(converge_with(request["params"], False, cancel), sys.stdout)
 

@@ -64,9 +64,9 @@ class Site:
     def read(self, *pools: dict[str, Any]) -> dict[str, Any]:
         return read_with({**self.connection, "pools": list(pools)})
 
-    def start(self, *pools: dict[str, Any], kill_at_call: int = 0, **run: Any) -> subprocess.Popen[str]:
-        """A run in a process of its own, which kills itself when it makes its n-th call to the provider."""
-        request = json.dumps({"params": self.params(*pools, **run), "kill_at_call": kill_at_call})
+    def start(self, *pools: dict[str, Any], kill_at_call: int = 0, stop_at_call: int = 0, **run: Any) -> subprocess.Popen[str]:
+        """A run in a process of its own, which kills itself, or tells itself to stop, when it makes its n-th call to the provider."""
+        request = json.dumps({"params": self.params(*pools, **run), "kill_at_call": kill_at_call, "stop_at_call": stop_at_call})
         environment = {**os.environ, "PYTHONPATH": os.pathsep.join(entry for entry in sys.path if entry)}
         child = subprocess.Popen([sys.executable, str(DRIVER)], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, env=environment)
         assert child.stdin is not None
@@ -113,7 +113,7 @@ def dummy_site(folder: Path, dummy: dict[str, Any] | None = None) -> Site:
     lab = DummyLab(folder, Clock())
     lab.start()
     connection = {"provider": "dummy", "path": str(folder / "dummy.sqlite"), "dummy": dummy or {}}
-    pool = {"memory_mb": 64, "networks": [{"network": "default"}], "ready": {"check": "tcp", "timeout": 30.0, "grace": 0.0, "interval": 0.05}}
+    pool = {"memory_mb": 64, "networks": [{"network": "default"}], "ready": {"check": "tcp", "timeout": 600.0, "grace": 0.0, "interval": 0.05}}
     return Site(lab, connection, pool, MUTATING)
 
 

@@ -119,14 +119,14 @@ def test_a_pool_of_two_with_further_disks_boots_answers_and_goes_without_a_trace
         disks=[DATA, SWAP],
         networks=[{"network": site.lab.network}],
         hostname="{name}",
-        ready={"check": "tcp", "timeout": 240.0, "grace": 20.0},
+        ready={"check": "tcp", "timeout": 900.0, "grace": 300.0},
     )
     foretold = site.run(pool, check=True)
     result = site.run(pool)
     assert result["failures"] == []
     assert foretold["diff"] == result["diff"]
     for shown in result["pools"]["ci"]["machines"]:
-        with socket.create_connection((shown["ip"], 22), timeout=10) as connection:
+        with socket.create_connection((shown["ip"], 22), timeout=120) as connection:
             assert connection.makefile("r").readline().strip() == f"SSH-2.0-tiny_{shown['name']}"
     again = site.run(pool)
     assert (again["changed"], site.mutations(again)) == (False, {})
@@ -179,7 +179,7 @@ def test_a_snapshot_of_a_machine_that_runs_can_be_gone_back_to(site: Site, backe
 
 def test_a_machine_that_is_reset_boots_anew_and_is_not_taken_for_what_it_was(site: Site) -> None:
     pool = site.ci(
-        1, disk={"backend": "flat"}, networks=[{"network": site.lab.network}], hostname="{name}", ready={"check": "tcp", "timeout": 240.0}, reset="snapshot"
+        1, disk={"backend": "flat"}, networks=[{"network": site.lab.network}], hostname="{name}", ready={"check": "tcp", "timeout": 900.0}, reset="snapshot"
     )
     made = site.run(pool)
     address = made["pools"]["ci"]["machines"][0]["ip"]

@@ -27,12 +27,12 @@ def site(tmp_path: Path) -> Iterator[Site]:
 
 
 def banner(address: str) -> str:
-    with socket.create_connection((address, 22), timeout=10) as connection:
+    with socket.create_connection((address, 22), timeout=120) as connection:
         return connection.makefile("r").readline().strip()
 
 
 def test_guests_boot_answer_and_know_their_names(site: Site) -> None:
-    pool = site.ci(2, hostname="{name}", ready={"check": "tcp", "port": 22, "timeout": 240.0, "grace": 20.0})
+    pool = site.ci(2, hostname="{name}", ready={"check": "tcp", "port": 22, "timeout": 900.0, "grace": 300.0})
     result = site.run(pool)
     assert result["failures"] == []
     machines = result["pools"]["ci"]["machines"]
@@ -45,7 +45,7 @@ def test_guests_boot_answer_and_know_their_names(site: Site) -> None:
 
 def test_a_machine_that_runs_but_does_not_answer_is_replaced(site: Site) -> None:
     """A guest that hangs keeps its power and its address; only its silence tells."""
-    pool = site.ci(1, ready={"check": "tcp", "timeout": 240.0, "grace": 2.0})
+    pool = site.ci(1, ready={"check": "tcp", "timeout": 900.0, "grace": 2.0})
     made = site.run(pool)["pools"]["ci"]["machines"][0]
     hang(made["ip"])
     result = site.run(pool)

@@ -45,7 +45,7 @@ def play(tmp_path: Path) -> Play:
     def run(name: str, *options: str) -> subprocess.CompletedProcess[str]:
         environment = {**os.environ, "ANSIBLE_NOCOLOR": "true", "PWD": str(tmp_path)}
         command = [program, "-i", str(inventory), f"poolwright.virt.{name}", *options]
-        return subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True, timeout=300, check=False)
+        return subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True, timeout=3600, check=False)
 
     return run
 

@@ -64,7 +64,7 @@ def supplies(tmp_path_factory: pytest.TempPathFactory) -> Supplies:
 
 @pytest.fixture
 def soon() -> Deadline:
-    return Deadline.after(Clock(), 60.0)
+    return Deadline.after(Clock(), 600.0)
 
 
 @pytest.fixture

@@ -178,7 +178,7 @@ def answers(address: str) -> str:
     until = time.monotonic() + BOOT_SECONDS
     while True:
         try:
-            with socket.create_connection((address, 22), timeout=5) as probe:
+            with socket.create_connection((address, 22), timeout=60) as probe:
                 return probe.makefile("r").readline().strip()
         except OSError:
             assert time.monotonic() < until, f"nobody answers on {address}"
@@ -232,7 +232,7 @@ def site(lab: Lab, folder: Path) -> Iterator[Site]:
         "disk": lab.place,
         "networks": [{"network": NETWORK}],
         "hostname": "{name}",
-        "ready": {"check": "tcp", "timeout": BOOT_SECONDS, "grace": 20.0},
+        "ready": {"check": "tcp", "timeout": BOOT_SECONDS, "grace": 300.0},
     }
     yield made
     made.run(made.ci(0, state="absent"))

@@ -26,7 +26,7 @@ from ansible_collections.poolwright.virt.plugins.module_utils.imagebackend.regis
 options, how = json.loads(sys.argv[1])
 disk = disk_image("rbd", "rbd", "none", DiskOptions(**options))
 def ask():
-    assert not disk.exists(Deadline.after(Clock(), 60))
+    assert not disk.exists(Deadline.after(Clock(), 600))
 ask()
 (worker,) = next(iter(ceph_client._IDLE.values()))
 if how == "forks":

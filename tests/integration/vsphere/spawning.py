@@ -59,7 +59,7 @@ _DEFAULTS: dict[str, Any] = {
     "recreate": False,
     "restart": False,
     "keep_failed": False,
-    "timeout": 120.0,
+    "timeout": 600.0,
     "wait_for_address": False,
     "address_timeout": 300.0,
 }
@@ -91,9 +91,9 @@ class Spawning:
         return {**_DEFAULTS, **where, **options}
 
     def kill_at(self, method: str, **options: Any) -> None:
-        """Run in a process of its own, and kill it once the vCenter has seen this call, which takes a while."""
+        """Run in a process of its own, and kill it once the vCenter has seen this call, which takes until then."""
         self.vcenter.forget_calls()
-        self.vcenter.chaos(method, "slow", ms=1500, times=1)
+        self.vcenter.chaos(method, "slow", ms=600_000, times=1)
         program = [sys.executable, "-m", "ansible_collections.poolwright.virt.tests.integration.vsphere.spawn_once"]
         # Not through the checkout's own path, under which the package has another name.
         environment = {**os.environ, "PYTHONPATH": os.environ["ANSIBLE_COLLECTIONS_PATH"]}
@@ -101,7 +101,7 @@ class Spawning:
             assert process.stdin is not None and process.stderr is not None
             process.stdin.write(json.dumps(self.params(options)).encode())
             process.stdin.close()
-            until = time.monotonic() + 60
+            until = time.monotonic() + 600
             while not self.vcenter.calls()[method]:
                 assert process.poll() is None, process.stderr.read().decode()
                 assert time.monotonic() < until, f"{method} was never called"
@@ -129,13 +129,13 @@ class Spawning:
     def make_disk(self, path: str) -> None:
         """Somebody else makes a disk of 1 MiB."""
         with self.vcenter.vim() as vim:
-            create_disk(Site(vim, Inventory(vim)), DatastorePath.parse(path), 1024, Deadline.after(vim.clock, 60.0))
+            create_disk(Site(vim, Inventory(vim)), DatastorePath.parse(path), 1024, Deadline.after(vim.clock, 600.0))
 
     def attach_foreign_disk(self, name: str, path: str) -> None:
         """Somebody else makes a disk and gives it to a machine."""
         self.make_disk(path)
         with self.vcenter.vim() as vim:
-            inventory, deadline = Inventory(vim), Deadline.after(vim.clock, 60.0)
+            inventory, deadline = Inventory(vim), Deadline.after(vim.clock, 600.0)
             machine = inventory.machine(name, ["config.hardware.device"])
             slots = devices.Slots(machine.properties["config.hardware.device"])
             disk = devices.existing_disk(slots, "paravirtual", path)

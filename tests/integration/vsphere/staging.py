@@ -103,7 +103,7 @@ class Inventory:
         spec = kinds.CloneSpec(location=kinds.RelocateSpec(), powerOn=False, template=False)
         return self.vim.call(self.machine, "CloneVM_Task", folder=self.folder, name=name, spec=spec)
 
-    def deadline(self, seconds: float = 60.0) -> Deadline:
+    def deadline(self, seconds: float = 600.0) -> Deadline:
         return Deadline.after(self.vim.clock, seconds)
 
 

@@ -192,6 +192,7 @@ def test_a_fill_gets_through_lost_calls(place: Place, share: float) -> None:
 def test_sessions_that_end_in_the_middle_of_a_fill_are_opened_again(place: Place) -> None:
     child = place.controller(10, "one", max_parallel=2)
     while not place.lab.machines():
+        assert child.poll() is None
         time.sleep(0.02)
     place.vcenter.expire_sessions()
     assert finished(child)["failures"] == []
@@ -220,11 +221,14 @@ def test_two_controllers_fill_one_pool_at_once(place: Place) -> None:
 
 def test_a_run_told_to_stop_logs_out(place: Place) -> None:
     sessions = place.vcenter.calls().sessions
-    place.vcenter.chaos("CloneVM_Task", "slow", ms=200)
+    # The second machine is not made before the run was told.
+    place.vcenter.chaos("CloneVM_Task", "slow", ms=600_000, skip=1)
     child = place.controller(10, "own", max_parallel=1)
     while not place.lab.machines():
+        assert child.poll() is None
         time.sleep(0.02)
     child.send_signal(signal.SIGTERM)
+    place.vcenter.calm()
     assert finished(child)["pools"]["ci"]["untouched"]
     assert place.vcenter.calls().sessions == sessions
     place.mend(4)

@@ -108,7 +108,7 @@ def site(server: VCenter, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> It
         for path in (made.folder, f"{made.folder}-moved"):
             folder = inventory.folder(path)
             for one in [] if folder is None else vim.get_objects("VirtualMachine", ["runtime.powerState"], root=folder.obj):
-                deadline = Deadline.after(Clock(), 60)
+                deadline = Deadline.after(Clock(), 600)
                 if one.properties["runtime.powerState"] != "poweredOff":
                     vim.run(one.obj, "PowerOffVM_Task", deadline=deadline)
                 vim.run(one.obj, "Destroy_Task", deadline=deadline)
@@ -118,7 +118,7 @@ def finished(run: subprocess.Popen[str]) -> str:
     assert run.stdout is not None
     with run.stdout as answer:
         said = answer.read()
-    assert run.wait(timeout=120) == 0
+    assert run.wait(timeout=600) == 0
     return said
 
 
@@ -137,7 +137,7 @@ def in_folder(vim: VIM, site: Site, name: str, extra: dict[str, str], instance: 
     spec = kinds.ConfigSpec(name=name, memoryMB=32, numCPUs=1, guestId="otherGuest", files=files, extraConfig=option_values(extra))
     if instance:
         spec.instanceUuid = instance
-    vim.run(inventory.ensure_folder(site.folder).obj, "CreateVM_Task", config=spec, pool=pool, deadline=Deadline.after(Clock(), 60))
+    vim.run(inventory.ensure_folder(site.folder).obj, "CreateVM_Task", config=spec, pool=pool, deadline=Deadline.after(Clock(), 600))
 
 
 def test_a_fill_takes_two_calls_for_a_machine_and_few_more(site: Site) -> None:
@@ -195,7 +195,7 @@ def test_a_base_snapshot_that_several_make_at_once_is_one(site: Site) -> None:
         in_folder(vim, site, name, {})
         inventory = Inventory(vim)
         read = [templates.find(vim, inventory, name) for _time in range(4)]
-        bases = together(4, lambda index: templates.ensure_base(vim, read[index], Deadline.after(Clock(), 60)).moid)
+        bases = together(4, lambda index: templates.ensure_base(vim, read[index], Deadline.after(Clock(), 600)).moid)
         info = vim.get_properties(read[0].entry.obj, ["snapshot"])["snapshot"]
         left = [one for one in templates.snapshots_in(info) if one.name == templates.BASE_SNAPSHOT]
     assert [one.moid for one in left] == list(set(bases))
@@ -209,7 +209,7 @@ def test_an_instant_clone_carries_its_mark_and_is_known_by_it(site: Site) -> Non
         pool = site.pool(2, template=source, clone="instant", networks=[])
         with pytest.raises(InvalidSpec, match="does not run"):
             site.run(pool)
-        vim.run(machine, "PowerOnVM_Task", deadline=Deadline.after(Clock(), 60))
+        vim.run(machine, "PowerOnVM_Task", deadline=Deadline.after(Clock(), 600))
         with pytest.raises(InvalidSpec, match="give cpus and memory_mb"):
             site.run({**pool, "memory_mb": 64})
     result, _calls, changes = site.counted(pool)
@@ -225,7 +225,7 @@ def test_a_pool_whose_folder_was_renamed_is_not_made_anew(site: Site) -> None:
     with site.vcenter.vim() as vim:
         folder = Inventory(vim).folder(site.folder)
         assert folder is not None
-        vim.run(folder.obj, "Rename_Task", newName=f"{site.folder.rpartition('/')[2]}-moved", deadline=Deadline.after(Clock(), 60))
+        vim.run(folder.obj, "Rename_Task", newName=f"{site.folder.rpartition('/')[2]}-moved", deadline=Deadline.after(Clock(), 600))
     with pytest.raises(NotFound) as caught:
         site.run(site.pool(2))
     assert f"{site.folder}-moved/ci-1" in str(caught.value)
@@ -267,7 +267,7 @@ def test_a_disk_that_is_not_the_machines_own_outlives_it(site: Site) -> None:
         own = next(device for device in devices if isinstance(device, kinds.device.VirtualDisk))
         disk = kinds.device.VirtualDisk(key=-1, controllerKey=own.controllerKey, unitNumber=9, capacityInKB=1024, backing=backing)
         change = kinds.device.VirtualDeviceSpec(operation="add", fileOperation="create", device=disk)
-        vim.run(machine, "ReconfigVM_Task", spec=kinds.ConfigSpec(deviceChange=[change]), deadline=Deadline.after(Clock(), 60))
+        vim.run(machine, "ReconfigVM_Task", spec=kinds.ConfigSpec(deviceChange=[change]), deadline=Deadline.after(Clock(), 600))
     site.run({"name": "ci", "folder": site.folder}, state="absent")
     assert site.machines() == []
     assert "data.vmdk" in site.vcenter.govc("datastore.ls", directory)
@@ -314,11 +314,11 @@ def test_a_clone_that_goes_on_after_its_answer_was_lost_is_found(vcenter: VCente
         found = [one for one in vim.get_objects("VirtualMachine", ["name"]) if "C0" in one.properties["name"]]
         machine = MachineSpec(template=found[0].properties["name"], clone=Clone.FULL, placement=Placement(folder=f"lost-{uuid.uuid4().hex[:6]}"))
         provider = VsphereProvider([PoolTemplate("ci", "ci", machine)], clock, Stats(clock), vim=vim, state_directory=str(tmp_path))
-        provider.prepare("ci", Deadline.after(clock, 60))
+        provider.prepare("ci", Deadline.after(clock, 600))
         vcenter.chaos("CloneVM_Task", "drop-after", times=1)
         mark = Mark("ci", 1, new_machine_id("ci"), "", "", clock.now(), name="ci-1")
         with pytest.raises(MaybeApplied):
-            provider.create_vm("ci", "ci-1", mark, Deadline.after(clock, 60))
+            provider.create_vm("ci", "ci-1", mark, Deadline.after(clock, 600))
         made = provider.get_vm("ci", "ci-1")
         assert made is not None
         assert made.mark == mark
@@ -344,7 +344,7 @@ def test_an_unhealthy_machine_goes_back_to_its_snapshot(site: Site, server: VCen
     assert all(mark.snapshot == "poolwright-clean" for mark in before.values())
     with server.vim() as vim:
         machine = Inventory(vim).machine(f"{site.folder}/ci-1").obj
-        vim.run(machine, "PowerOffVM_Task", deadline=Deadline.after(Clock(), 60))
+        vim.run(machine, "PowerOffVM_Task", deadline=Deadline.after(Clock(), 600))
     foretold = site.run(pool, check=True)
     result, _calls, changed = site.counted(pool)
     assert [(step["action"], step["name"]) for step in result["actions"]] == [("reset", "ci-1")] == [(s["action"], s["name"]) for s in foretold["actions"]]
@@ -365,8 +365,8 @@ def test_a_machine_whose_snapshot_somebody_removed_is_rebuilt(site: Site, server
         machine = Inventory(vim).machine(f"{site.folder}/ci-1").obj
         info = vim.get_properties(machine, ["snapshot"])["snapshot"]
         (clean,) = templates.snapshots_in(info)
-        vim.run(clean.obj, "RemoveSnapshot_Task", removeChildren=False, deadline=Deadline.after(Clock(), 60))
-        vim.run(machine, "PowerOffVM_Task", deadline=Deadline.after(Clock(), 60))
+        vim.run(clean.obj, "RemoveSnapshot_Task", removeChildren=False, deadline=Deadline.after(Clock(), 600))
+        vim.run(machine, "PowerOffVM_Task", deadline=Deadline.after(Clock(), 600))
     result = site.run(pool)
     assert (result["failures"], result["pools"]["ci"]["replaced"], len(result["warnings"])) == ([], ["ci-1"], 1)
     assert marked(site, server)["ci-1"].id != before["ci-1"].id

@@ -189,7 +189,7 @@ def test_changed_data_for_cloud_init_takes_another_machine(spawning: Spawning) -
 
 def test_an_address_is_waited_for(spawning: Spawning) -> None:
     wish: dict[str, Any] = {"template": "DC0_C0_RP0_VM0", "name": "address-1", "wait_for_address": True}
-    made = spawning.run(**wish, extra_config={"SET.guest.ipAddress": "10.0.0.7"}, address_timeout=30)
+    made = spawning.run(**wish, extra_config={"SET.guest.ipAddress": "10.0.0.7"}, address_timeout=600)
     assert (made["ip"], made["addresses"]) == ("10.0.0.7", ["10.0.0.7"])
     without = spawning.run(template="DC0_C0_RP0_VM0", name="address-2", wait_for_address=True, address_timeout=0.5)
     assert without["failure"]["code"] == "deadline_exceeded"

@@ -37,7 +37,7 @@ import (
 //	                             unavailable  HTTP 503, nothing was done
 //	                             not-found    HTTP 404, as from some other server
 //	                             full         HTTP 507, nothing was done: how a full datastore turns an upload down
-//	                             slow         the answer takes ms longer
+//	                             slow         the call is held up for ms, or until the rules are forgotten
 //	                             truncated    all was done, and the connection closes in the middle of the answer
 //	                             unreadable   the answer says of one machine's configuration that it could not be read
 //	DELETE /lab/chaos            forget all of these, and the faults
@@ -73,10 +73,11 @@ type lab struct {
 	connections int
 	rules       []*rule
 	seen, dead  map[string]bool // session cookies
+	calmed      chan struct{}   // closed when all rules are forgotten
 }
 
 func newLab(next http.Handler, service *simulator.Service) *lab {
-	return &lab{next: next, service: service, methods: map[string]int{}, seen: map[string]bool{}, dead: map[string]bool{}}
+	return &lab{next: next, service: service, methods: map[string]int{}, seen: map[string]bool{}, dead: map[string]bool{}, calmed: make(chan struct{})}
 }
 
 func (l *lab) connected() {
@@ -111,6 +112,8 @@ func (l *lab) control(w http.ResponseWriter, r *http.Request) {
 		l.rules = append(l.rules, c)
 	case "DELETE /lab/chaos":
 		l.rules = nil
+		close(l.calmed)
+		l.calmed = make(chan struct{})
 		l.service.ClearFaultRules()
 	case "POST /lab/sessions/expire":
 		maps.Copy(l.dead, l.seen)
@@ -223,7 +226,7 @@ func (l *lab) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	if err != nil {
 		panic(http.ErrAbortHandler)
 	}
-	fires := l.admit(name, r)
+	fires, calmed := l.admit(name, r)
 	if strings.HasPrefix(r.URL.Path, "/folder/") && !l.knows(r) {
 		http.Error(w, "no session", http.StatusUnauthorized)
 		return
@@ -245,7 +248,10 @@ func (l *lab) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		http.Error(w, "injected", http.StatusInsufficientStorage)
 		return
 	case "slow":
-		time.Sleep(time.Duration(fires.Ms) * time.Millisecond)
+		select {
+		case <-time.After(time.Duration(fires.Ms) * time.Millisecond):
+		case <-calmed:
+		}
 	}
 	if r.Method != http.MethodPost && action == "" {
 		l.next.ServeHTTP(w, r)
@@ -266,8 +272,8 @@ func (l *lab) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	answer.send(w, r, action == "truncated")
 }
 
-// admit counts the call, takes its cookie away if that session has ended, and returns the rule that fires.
-func (l *lab) admit(name string, r *http.Request) *rule {
+// admit counts the call, takes its cookie away if that session has ended, and returns the rule that fires, with what is closed once it is calm.
+func (l *lab) admit(name string, r *http.Request) (*rule, <-chan struct{}) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	l.methods[name]++
@@ -277,7 +283,7 @@ func (l *lab) admit(name string, r *http.Request) *rule {
 	if r.URL.Path == pbm.Path {
 		l.endInEnvelope(r)
 	}
-	return l.pick(name)
+	return l.pick(name), l.calmed
 }
 
 // endInEnvelope does the same for the service of storage policies, which has the cookie in the envelope.

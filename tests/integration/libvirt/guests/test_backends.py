@@ -99,7 +99,7 @@ def test_a_guest_boots_from_it_and_answers(lab: Lab, place: dict[str, Any]) -> N
     kept = lab.run(snapshot={"name": "live"})
     assert (kept["state"], kept["snapshots"]) == ("running", ["live"])
     write(lab, 0, 0xA5)
-    assert lab.run(state="shutoff", shutdown_timeout=60)["actions"] == ["shut down"]
+    assert lab.run(state="shutoff", shutdown_timeout=600)["actions"] == ["shut down"]
     own = own_disks(lab)
     root = read(own["root"], lab.folder)
     assert (len(root), root[AT : AT + 65536]) == (own["root"].record.size, b"\xa5" * 65536)
@@ -130,7 +130,7 @@ def test_a_disk_on_it_is_plugged_in_grown_and_unplugged_while_the_guest_runs(lab
         grown = lab.run(disks=larger)
         assert grown["actions"][0].startswith("grow the disk") and grown["disks"][1]["size"] == 32212480
         assert lab.run(disks=larger)["changed"] is False
-    unplugged = lab.run(disks=[root], unplug_timeout=60)
+    unplugged = lab.run(disks=[root], unplug_timeout=600)
     assert ("unplug disks[vdb]" in unplugged["actions"], unplugged["pending_restart"]) == (True, [])
     # What was on it stays: the magic number of its file system.
     assert read(own_disks(lab)["data"], lab.folder)[1080:1082] == b"\x53\xef"

@@ -61,7 +61,7 @@ def guest(lab: Lab, image: Path, **options: Any) -> dict[str, Any]:
     return {"machine": "q35", "firmware": "efi", "memory_mb": 384, "disks": [root], "networks": [{"network": NETWORK}], "serial": log, **options}
 
 
-def said_within(lab: Lab, words: str, seconds: int = 120) -> str:
+def said_within(lab: Lab, words: str, seconds: int = 900) -> str:
     """What the guest wrote on its serial port, once these words are in it."""
     pause, text = threading.Event(), ""
     for _turn in range(seconds * 5):

@@ -60,7 +60,7 @@ def test_disks_and_cards_are_plugged_and_unplugged(lab: Lab) -> None:
     assert len(ET.fromstring(lab.xml(live=True)).findall("devices/disk")) == 2
     assert lab.run(**wanted)["changed"] is False
 
-    unplugged = lab.run(disks=[lab.root()], networks=[CARD], unplug_timeout=60)
+    unplugged = lab.run(disks=[lab.root()], networks=[CARD], unplug_timeout=600)
     assert unplugged["actions"] == ["define", "unplug disks[vdb]", f"unplug networks[{mac}]"]
     assert (unplugged["pending_restart"], unplugged["warnings"]) == ([], [])
     live = ET.fromstring(lab.xml(live=True))

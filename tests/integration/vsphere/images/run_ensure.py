@@ -45,7 +45,7 @@ def main(where: dict[str, Any], user: str, password: str, settings: dict[str, An
         inventory = Inventory(vim)
         transfer = Transfer(Site(vim, inventory), stats=stats)
         cache = DatastoreImageCache(vim, inventory, transfer, clock, stats, settings=Settings(**settings))
-        print(cache.ensure(VMwareImage(source), inventory.datastore("LocalDS_0"), Deadline.after(clock, 60), size_gb=size_gb).path)
+        print(cache.ensure(VMwareImage(source), inventory.datastore("LocalDS_0"), Deadline.after(clock, 600), size_gb=size_gb).path)
 
 
 if __name__ == "__main__":

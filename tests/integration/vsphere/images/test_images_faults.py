@@ -117,7 +117,7 @@ def test_a_session_that_ends_on_the_way(shelf: Shelf, images: dict[str, Path], v
     page = web.pages[f"/{images[form].name}"]
 
     def end_it() -> None:
-        page.stalled.wait(30)
+        page.stalled.wait(600)
         vcenter.expire_sessions()
         page.go_on.set()
 
@@ -157,7 +157,7 @@ def test_a_killed_run_leaves_what_the_next_one_makes_good(
     shelf: Shelf, images: dict[str, Path], vcenter: VCenter, settings: Settings, start_python: Callable[..., subprocess.Popen[str]], kill_at: int
 ) -> None:
     process = start_python(PROGRAM, **request_of(vcenter, settings, images["streamOptimized"], size_gb=1, kill_at=kill_at))
-    _said, complaint = process.communicate(timeout=60)
+    _said, complaint = process.communicate(timeout=600)
     assert process.returncode in (0, -signal.SIGKILL), complaint
     disk = shelf.ensure(image_of(images, "streamOptimized"), size_gb=1)
     assert shelf.content(disk) == DISK_SHA256
@@ -170,7 +170,7 @@ def test_two_processes_bring_it_once(
     shelf: Shelf, images: dict[str, Path], vcenter: VCenter, settings: Settings, start_python: Callable[..., subprocess.Popen[str]]
 ) -> None:
     both = [start_python(PROGRAM, **request_of(vcenter, settings, images["streamOptimized"], size_gb=1)) for _one in range(2)]
-    said = [process.communicate(timeout=60) for process in both]
+    said = [process.communicate(timeout=600) for process in both]
     assert [process.returncode for process in both] == [0, 0], said
     assert said[0][0] == said[1][0]
     calls = vcenter.calls()
