@@ -3,11 +3,12 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 
 PROVIDER ?= libvirt
+SECONDS ?= 600
 setup := tests/setup
 
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
-.PHONY: help quickstart quickstart-clean demo-evacuate test lint sanity sanity-floor unit unit-oldest contract backends integration vsphere floor molecule bench docs dev lab-up lab-down clean
+.PHONY: help quickstart quickstart-clean demo-evacuate test lint sanity sanity-floor unit unit-oldest contract backends integration vsphere floor molecule soak bench docs dev debian-guest lab-up lab-down clean
 
 help: ## list what can be done here
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-17s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -66,6 +67,12 @@ docs: ## check the documentation and print where it is
 
 dev: ## make the environments for working on the code, and the link to the checkout
 	@$(setup)/with.sh newest python --version
+
+debian-guest: lab-up ## build the Debian guest's image, .work/lab/debian.qcow2
+	@tests/lab/debian-guest-image.sh .work/lab/debian.qcow2
+
+soak: lab-up ## the tests that draw their cases, with all of them and new seeds, for SECONDS
+	@$(setup)/with.sh newest python $(setup)/soak.py "$(SECONDS)"
 
 lab-up: ## start libvirtd, its default network and Ceph, and make the tiny guest image
 	@tests/lab/lab up
