@@ -90,7 +90,7 @@ class LibvirtProvider(Provider):
     :param probe: whether a KVM guest runs here.
     :param peers: KVM hosts that machines may move to: their libvirt, as this host reaches it, by their own names. What has moved to one is found by
         its name, but no longer a machine of this host's pools.
-    :param rules: which of them can take a machine, and when it gains by moving there.
+    :param rules: which of them can take a machine, and when it gains by moving there; None for the defaults.
     """
 
     name = "libvirt"
@@ -106,7 +106,7 @@ class LibvirtProvider(Provider):
         virt_type: str = "auto",
         probe: Callable[[], bool] = kvm_works,
         peers: Mapping[str, str] = MappingProxyType({}),
-        rules: Rules = Rules(),
+        rules: Rules | None = None,
     ) -> None:
         super().__init__(pools, clock, stats)
         if virt_type not in VIRT_TYPES:
@@ -116,7 +116,7 @@ class LibvirtProvider(Provider):
         self._probe = probe
         self._unchecked_host = Host(uri, clock, stats)
         self._keys = Keys(self._unchecked_host)
-        self._peers = Peers(peers, clock, stats, rules)
+        self._peers = Peers(peers, clock, stats, rules or Rules())
         self._cache = ImageCache(self.layout.images, clock)
         self._lock = threading.RLock()
         self._local = False

@@ -83,7 +83,9 @@ def places(draw: st.DrawFn) -> tuple[tuple[Place, ...], Wish]:
         )
     verdict = st.builds(Verdict, st.sampled_from(("", "", "lacks avx")), st.sampled_from(("", "", "lacks avx")))
     judged = [replace(place, verdicts={one.uuid: draw(verdict) for one in everybody}) for place in found]
-    rules = Rules(draw(st.sampled_from((0, 512))), draw(st.sampled_from((0.5, 1.0, 1.5))), draw(st.sampled_from((1.0, 4.0))), margin=draw(st.sampled_from((0.0, 0.05))))
+    rules = Rules(
+        draw(st.sampled_from((0, 512))), draw(st.sampled_from((0.5, 1.0, 1.5))), draw(st.sampled_from((1.0, 4.0))), margin=draw(st.sampled_from((0.0, 0.05)))
+    )
     return tuple(judged), Wish(drain, live=draw(st.booleans()), cold=draw(st.booleans()), stopped=draw(st.booleans()), rules=rules)
 
 
