@@ -72,7 +72,7 @@ debian-guest: lab-up ## build the Debian guest's image, .work/lab/debian.qcow2
 	@tests/lab/debian-guest-image.sh .work/lab/debian.qcow2
 
 soak: lab-up ## the tests that draw their cases, with all of them and new seeds, for SECONDS
-	@$(setup)/with.sh newest python $(setup)/soak.py "$(SECONDS)"
+	@PYTHONPATH=.work/collections $(setup)/with.sh newest python -m ansible_collections.poolwright.virt.tests.setup.soak "$(SECONDS)"
 
 lab-up: ## start libvirtd, its default network and Ceph, and make the tiny guest image
 	@tests/lab/lab up

@@ -21,9 +21,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-sys.path.insert(0, str(Path(__file__).parent))
-
-from results import Outcome, read_results, table  # noqa: E402 (beside this script, whatever it is started as)
+from ansible_collections.poolwright.virt.tests.setup.results import Outcome, read_results, table
 
 ROOT = Path(__file__).resolve().parents[2]
 LOGS = ROOT / ".work" / "gate"
@@ -104,7 +102,7 @@ class Gate:
             self._end_all()
         for line in table([self.outcomes[stage.name] for stage in self.stages], time.monotonic() - begun):
             print(line)
-        return max(outcome.status for outcome in self.outcomes.values())
+        return max((outcome.status for outcome in self.outcomes.values()), default=0)
 
     def log(self, stage: Stage) -> Path:
         return self.logs / f"{stage.name}.log"

@@ -10,4 +10,6 @@
 
 "${SETUP}/tools.sh"
 read -r _ python <<<"$("${SETUP}/python.sh" controller)"
-exec "${python}" "${SETUP}/gate.py" "$@"
+"${SETUP}/collection.sh" link >/dev/null
+cd "${ROOT}"
+PYTHONPATH="${WORK}/collections" exec "${python}" -m ansible_collections.poolwright.virt.tests.setup.gate "$@"

@@ -19,9 +19,7 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
-sys.path.insert(0, str(Path(__file__).parent))
-
-from results import Outcome, read_results, table  # noqa: E402 (beside this script, whatever it is started as)
+from ansible_collections.poolwright.virt.tests.setup.results import Outcome, read_results, table
 
 ROOT = Path(__file__).resolve().parents[2]
 DRAWS = re.compile(r"^(from hypothesis|from ansible_collections\.poolwright\.virt\.tests import .*\bseeds\b|from ansible_collections\S+\.seeds )", re.MULTILINE)
@@ -44,7 +42,9 @@ def run(path: Path, seed: int) -> Outcome:
     with tempfile.TemporaryDirectory() as folder:
         report = f"--junitxml={folder}/pytest.xml"
         command = [sys.executable, "-m", "pytest", "-q", "-n", str(len(os.sched_getaffinity(0))), report, str(path)]
-        done = subprocess.run(command, cwd=ROOT, env=environment, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, check=False)
+        done = subprocess.run(
+            command, cwd=ROOT, env=environment, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, check=False
+        )
         outcome = read_results(str(path), done.returncode, time.monotonic() - begun, Path(folder))
     print(f"{path} with POOLWRIGHT_SOAK=1 POOLWRIGHT_SEED={seed}: {outcome.passed} passed, {len(outcome.failed)} failed, {outcome.seconds:.0f} s", flush=True)
     if outcome.status:
