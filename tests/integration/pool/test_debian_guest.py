@@ -27,7 +27,7 @@ from ansible_collections.poolwright.virt.tests.integration.pool.sites import Sit
 BUILD = ROOT / "tests" / "lab" / "debian-guest-image.sh"
 IMAGE = ROOT / ".work" / "lab" / "debian.qcow2"
 POOL, GUESTS = "poolwright.virt.vm_pool", "poolwright.virt.libvirt_guest_info"
-# Limits for a guest that never answers. On an idle machine an emulated one takes a minute, and many times that on a busy one.
+# Limits for a guest that never answers, far above what a busy machine takes.
 BOOT_SECONDS = 1800.0
 ANSWER_SECONDS = 600.0
 GIB = 1024**3
