@@ -68,7 +68,7 @@ docs: ## check the documentation and print where it is
 dev: ## make the environments for working on the code, and the link to the checkout
 	@$(setup)/with.sh newest python --version
 
-debian-guest: lab-up ## build the Debian guest's image, .work/lab/debian.qcow2
+debian-guest: ## build the Debian guest's image, .work/lab/debian.qcow2
 	@tests/lab/debian-guest-image.sh .work/lab/debian.qcow2
 
 soak: lab-up ## the tests that draw their cases, with all of them and new seeds, for SECONDS

@@ -36,11 +36,7 @@ packages=(
 # In MiB, from the start of the disk.
 boot=1 root=49 end=1024
 
-missing=()
-for tool in flock mcopy mke2fs mkfs.vfat mmdebstrap qemu-img sfdisk syslinux unshare; do
-    command -v "${tool}" >/dev/null || missing+=("${tool}")
-done
-[ "${#missing[@]}" -eq 0 ] || die "not installed: ${missing[*]}; tests/lab/packages.txt names the packages"
+"${SETUP}/packages.sh" @debian
 
 # What a killed run left: while the lock is held, no other run has such a folder.
 rm -rf --one-file-system "${out_dir}"/.debian.*

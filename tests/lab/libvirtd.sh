@@ -64,7 +64,7 @@ up() {
     # A daemon that answers and has no domain is as its packages left it; one with domains keeps its settings.
     if ! answers || { [ -z "$(virsh list --all --name | xargs)" ] && ! grep -q 'poolwright.virt kvm_host' "${qemu_conf}"; }; then
         say "making this machine a KVM host"
-        playbook="$("${SETUP}/venv.sh" quickstart controller)/bin/ansible-playbook"
+        playbook="$("${SETUP}/venv.sh" quickstart-libvirt controller)/bin/ansible-playbook"
         daemon >"${state}/pid.before" || true
         "${SETUP}/collection.sh" link >/dev/null
         ANSIBLE_COLLECTIONS_PATH="${WORK}/collections" "${playbook}" -i localhost, -e "lab_directory=${dir}" "${here}/kvm-host.yml" \

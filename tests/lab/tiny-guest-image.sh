@@ -19,12 +19,10 @@ out_dir=$(dirname "$out")
 mkdir -p "$out_dir"
 PATH=$PATH:/usr/sbin:/sbin
 
-kernel=
-for candidate in /boot/vmlinuz-*-cloud-*; do
-  [[ -e $candidate ]] && kernel=$(printf '%s\n%s\n' "$kernel" "$candidate" | sort -V | tail -n 1)
-done
-[[ -n $kernel ]] || { echo "$0: no cloud kernel in /boot; install linux-image-cloud-amd64" >&2; exit 1; }
-release=${kernel#/boot/vmlinuz-}
+# The kernel's package need not be installed: its modules are found where it is unpacked.
+base=$("$(dirname "$0")/cloud-kernel.sh")
+kernel=$(printf '%s\n' "$base"/boot/vmlinuz-* | sort -V | tail -n 1)
+release=${kernel##*/vmlinuz-}
 
 work=$(mktemp -d)
 unfinished=$(mktemp "$out_dir/.tiny.XXXXXX")
@@ -40,7 +38,7 @@ while read -r file; do
   cp "$file" "$root/modules/$number-$(basename "$file")"
   number=$((number + 1))
 done < <(for module in virtio_pci virtio_blk virtio_net isofs button evdev; do
-  modprobe --set-version "$release" --show-depends "$module"
+  modprobe --dirname "$base" --set-version "$release" --show-depends "$module"
 done | awk '$1 == "insmod" && !seen[$2]++ { print $2 }')
 
 cat > "$root/init" <<'GUEST'

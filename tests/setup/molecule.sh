@@ -10,7 +10,7 @@
 
 [ "$#" -gt 0 ] || set -- test --all
 # The hosts of the scenario host_evacuate.
-"${SETUP}/packages.sh" libvirt-clients libvirt-daemon-system qemu-system-x86 qemu-utils seabios ipxe-qemu
+"${SETUP}/packages.sh" @libvirt
 venv="$("${SETUP}/venv.sh" molecule controller)"
 "${SETUP}/collection.sh" link >/dev/null
 export PATH="${venv}/bin:${PATH}" ANSIBLE_COLLECTIONS_PATH="${WORK}/collections"

@@ -42,9 +42,9 @@ up() {
     local dir="${state}/$1" image
     mkdir -p "${dir}"
     if [ "$1" = libvirt ]; then
-        # Before the lab is started: a lab that somebody else has up stays up in the end.
-        [ -e "${dir}/inventory.yml" ] || "${lab}" status >/dev/null 2>&1 || touch "${dir}/lab"
-        image="$("${lab}" up)"
+        # Before libvirt is started: one that somebody else has up stays up in the end.
+        [ -e "${dir}/inventory.yml" ] || "${lab}" status libvirt >/dev/null 2>&1 || touch "${dir}/lab"
+        image="$("${lab}" up libvirt image)"
         cmp --silent "${image}" "${dir}/tiny.qcow2" || cp "${image}" "${dir}/tiny.qcow2"
     fi
     [ "$1" != vsphere ] || start_vcenter "${dir}/vcenter"
@@ -74,7 +74,7 @@ down() {
         return
     fi
     # Without libvirt there are no machines; what is left of them on disk goes below.
-    if [ "$1" = libvirt ] && "${lab}" status >/dev/null 2>&1; then
+    if [ "$1" = libvirt ] && "${lab}" status libvirt >/dev/null 2>&1; then
         mkdir -p "${dir}"
         cp "${ROOT}/examples/quickstart/$1.yml" "${dir}/inventory.yml"
         play "$1" teardown -e teardown_pools=demo
@@ -84,7 +84,7 @@ down() {
         "${vcenter}" down "${dir}/vcenter"
     fi
     [ "$1" != libvirt ] || rm -rf "${disks}"
-    [ ! -e "${dir}/lab" ] || "${lab}" down
+    [ ! -e "${dir}/lab" ] || "${lab}" down libvirt
     rm -rf "${dir}"
     rmdir --ignore-fail-on-non-empty "${state}"
     say "quickstart with $1: all removed"

@@ -3,7 +3,7 @@
 # GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-# tools.sh: brings uv, which makes every other environment. Without root it changes nothing outside .work/.
+# tools.sh: fetches uv, which makes every other environment. Without root it changes nothing outside .work/.
 
 # shellcheck source=tests/setup/common.sh
 . "$(dirname "$0")/common.sh"
@@ -18,7 +18,7 @@ flock "${lock}"
 
 command -v python3 >/dev/null || [ "$(id -u)" -ne 0 ] || "${SETUP}/packages.sh" python3 python3-venv
 read -r _ python <<<"$("${SETUP}/python.sh" controller)" || true
-[ -n "${python:-}" ] || die "no Python from 3.11 to 3.14 found; a controller with ansible-core 2.18 or newer needs one"
+[ -n "${python:-}" ] || die "no Python from 3.11 to 3.14 found, which ansible-core needs; on Debian 12, install the packages python3 and python3-venv, then run again"
 
 with_venv() {
     rm -rf "${tools}"

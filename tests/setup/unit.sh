@@ -13,7 +13,7 @@ case "${1:-}" in
     *) die "usage: unit.sh oldest|newest [PYTEST ARGUMENT...]" ;;
 esac
 shift
-"${SETUP}/packages.sh" dosfstools e2fsprogs qemu-utils strace xfsprogs xorriso zstd
+"${SETUP}/packages.sh" @unit
 "${SETUP}/collection.sh" link >/dev/null
 cd "${ROOT}"
 read -r version python <<<"$("${SETUP}/python.sh" "${which}")"

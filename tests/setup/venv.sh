@@ -14,12 +14,13 @@
 name="$1" python="$2"
 shift 2
 [ "$#" -gt 0 ] || set -- "${name}"
+# First: as root it installs a Python where there is none.
+"${SETUP}/tools.sh"
 case "${python}" in
     /*) ;;
     *) read -r _ python <<<"$("${SETUP}/python.sh" "${python}")" ;;
 esac
 [ -n "${python}" ] || die "no suitable Python found for the environment ${name}"
-"${SETUP}/tools.sh"
 
 wanted=()
 files=("${UV_CONSTRAINT}")
@@ -40,13 +41,18 @@ made="$(printf '%s\n' "$("${python}" -VV)" "${python}" "${wanted[@]}" "$(cat "${
 if [ "$(cat "${venv}/.made" 2>/dev/null)" != "${made}" ]; then
     say "making the environment ${name} with ${python}"
     rm -rf "${venv}"
-    if grep -q '^libvirt-python' "${files[@]:1}" /dev/null; then
-        # It is built here, against the libvirt of this machine.
-        headers=()
-        [ "$("${python}" -c 'import os, sys; print(os.path.realpath(sys.base_prefix))')" != /usr ] || headers=(python3-dev)
-        "${SETUP}/packages.sh" gcc libvirt-dev pkg-config "${headers[@]}"
-    fi
     uv venv --quiet --no-project --python "${python}" "${venv}"
+    if grep -q '^libvirt-python' "${files[@]:1}" /dev/null; then
+        if [ "$(realpath "${python}")" = "$(realpath /usr/bin/python3)" ]; then
+            # Debian has it for its own Python: so no compiler is needed, and none of its other packages comes into the environment.
+            "${SETUP}/packages.sh" python3-libvirt
+            site="$("${venv}/bin/python" -c 'import sysconfig; print(sysconfig.get_path("platlib"))')"
+            cp -r /usr/lib/python3/dist-packages/libvirt* "${site}/"
+        else
+            # It is built here, against the libvirt of this machine.
+            "${SETUP}/packages.sh" gcc libvirt-dev pkg-config
+        fi
+    fi
     uv pip install --quiet --python "${venv}/bin/python" "${wanted[@]}"
     printf '%s\n' "${made}" >"${venv}/.made"
 fi

@@ -38,3 +38,30 @@ def test_an_execution_environment_gets_the_same_ranges() -> None:
 def test_the_documentation_gives_the_reason_and_the_same_range() -> None:
     documented = dict(re.findall(r"^\| `([\w.-]+)` \| `([^`]+)` \| \w", (ROOT / "docs" / "dependencies.md").read_text(encoding="utf-8"), re.MULTILINE))
     assert documented == ranges(REQUIREMENTS / "constraints.txt")
+
+
+def test_the_readme_installs_the_same_ranges() -> None:
+    commands = re.findall(r"`pip install ([^`]+)`", (ROOT / "README.md").read_text(encoding="utf-8"))
+    named = dict(re.findall(r"'([\w.-]+?)([<>=][^']*)'", " ".join(commands)))
+    assert named == ranges(ROOT / "meta" / "ee-requirements.txt")
+
+
+def packages(purpose: str) -> set[str]:
+    """What ``tests/setup/packages.sh @purpose`` installs."""
+    table = [line.split() for line in lines(ROOT / "tests" / "lab" / "packages.txt")]
+    return {name for name, *purposes in table if purpose in purposes}
+
+
+def test_every_package_is_listed_once_with_a_purpose() -> None:
+    names = [line.split()[0] for line in lines(ROOT / "tests" / "lab" / "packages.txt")]
+    assert len(names) == len(set(names))
+    assert set(names) == {name for purpose in ("libvirt", "image", "ceph", "lvm", "guests", "unit") for name in packages(purpose)}
+
+
+def test_the_role_has_nothing_left_to_install_on_a_host_of_the_lab() -> None:
+    text = (ROOT / "roles" / "kvm_host" / "vars" / "Debian.yml").read_text(encoding="utf-8")
+    common = re.search(r"\[('libvirt-daemon-system'[^]]*)\]", text)
+    for_x86 = re.search(r"x86_64: \[([^]]*)\]", text)
+    assert common is not None and for_x86 is not None
+    wanted = set(re.findall(r"[a-z0-9-]+", common[1] + "," + for_x86[1]))
+    assert wanted - packages("libvirt") == {"python3"}
