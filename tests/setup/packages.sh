@@ -53,6 +53,10 @@ done
 mapfile -t missing < <(printf '%s\n' "${missing[@]}" | LC_ALL=C sort -u)
 
 command -v apt-get >/dev/null || die "this is not Debian or Ubuntu; install what these packages hold, then run again: ${missing[*]}"
+# apt waits for another that installs, but not for one that fetches the lists.
+mkdir -p "${WORK}"
+exec {lock}>"${WORK}/packages.lock"
+flock "${lock}"
 say "installing ${missing[*]}"
 log="$(mktemp)"
 trap 'rm -f "${log}"' EXIT

@@ -9,6 +9,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+
 from ansible_collections.poolwright.virt.plugins.module_utils.pool.condition import MAKING_SECONDS
 from ansible_collections.poolwright.virt.plugins.module_utils.providers.vsphere_machines import base_mark
 from ansible_collections.poolwright.virt.plugins.module_utils.vsphere.images import claim, upkeep
