@@ -8,7 +8,7 @@ setup := tests/setup
 
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
-.PHONY: help quickstart quickstart-clean demo-evacuate test lint sanity sanity-floor unit unit-oldest contract backends integration vsphere floor molecule soak bench docs dev debian-guest lab-up lab-down clean
+.PHONY: help quickstart quickstart-clean demo-evacuate test lint sanity sanity-floor unit unit-newest contract backends integration vsphere floor molecule soak bench docs dev debian-guest lab-up lab-down clean
 
 help: ## list what can be done here
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-17s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -34,11 +34,11 @@ sanity: ## ansible-test sanity on the newest ansible-core
 sanity-floor: ## what of ansible-test sanity differs by version, on the oldest ansible-core
 	@$(setup)/sanity.sh floor
 
-unit: ## unit tests on the newest Python
-	@$(setup)/unit.sh newest
-
-unit-oldest: ## unit tests on the oldest Python, where the version can matter
+unit: ## unit tests on the oldest Python
 	@$(setup)/unit.sh oldest
+
+unit-newest: ## unit tests on the newest Python: every test, with few of its cases
+	@$(setup)/unit.sh newest
 
 contract: lab-up ## every provider against its contract, each on the real thing
 	@$(setup)/with.sh newest python -m pytest tests/contract --ignore tests/contract/imagebackend --lab dummy,libvirt_test,libvirt_qemu,vsphere -n 4

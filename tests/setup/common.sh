@@ -22,6 +22,10 @@ export UV_NO_PROGRESS=1
 [ -z "${PIP_INDEX_URL:-}" ] || export UV_DEFAULT_INDEX="${UV_DEFAULT_INDEX:-${PIP_INDEX_URL}}"
 export PATH="${WORK}/venv/tools/bin:${PATH}"
 
+# Every Python keeps what it compiled, whatever this shell says of it, and not between the sources.
+unset PYTHONDONTWRITEBYTECODE
+export PYTHONPYCACHEPREFIX="${WORK}/cache/bytecode"
+
 say() { printf '== %s\n' "$*" >&2; }
 
 die() {

@@ -53,7 +53,7 @@ STAGES = (
     Stage("sanity", 1.0),
     Stage("sanity-floor", 1.0),
     Stage("unit", 1.0),
-    Stage("unit-oldest", 1.0),
+    Stage("unit-newest", 1.0),
     Stage("contract", 1.0, ("lab-up",)),
     Stage("lint", 1.0),
     Stage("floor", 1.0, ("lab-up",)),

@@ -30,6 +30,7 @@ from ansible_collections.poolwright.virt.plugins.module_utils.providers.marks im
 from ansible_collections.poolwright.virt.plugins.module_utils.storage.record import OwnDisk
 from ansible_collections.poolwright.virt.tests.contract.labs.libvirt_base import ROOT, LibvirtLab
 from ansible_collections.poolwright.virt.tests.integration.pool.sites import Site, killed, libvirt_site
+from ansible_collections.poolwright.virt.tests.seeds import seeds
 
 CONF = os.environ.get("POOLWRIGHT_CEPH_CONF") or str(ROOT / ".work" / "lab" / "ceph" / "ceph.conf")
 ROOT_DISKS: dict[str, dict[str, Any]] = {
@@ -210,9 +211,9 @@ def test_a_machine_whose_snapshot_is_not_whole_is_rebuilt_with_all_its_disks(sit
     assert len(hashes(site, machine(site))) == 3
 
 
-@pytest.mark.parametrize("seed", range(6))
-def test_a_run_killed_at_any_moment_is_completed_by_one_more(site: Site, seed: int) -> None:
-    backend = ["rbd", "ploop", "flat"][seed % 3]
+@pytest.mark.parametrize("seed", seeds(gate=1, soak=2))
+@pytest.mark.parametrize("backend", ["rbd", "ploop", "flat"])
+def test_a_run_killed_at_any_moment_is_completed_by_one_more(site: Site, backend: str, seed: int) -> None:
     pool = site.ci(2, disk=ROOT_DISKS[backend], disks=[DATA, SWAP], reset="snapshot")
     child = site.start(pool)
     time.sleep(0.4 + random.Random(seed).random() * 2.5)

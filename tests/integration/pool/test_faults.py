@@ -2,7 +2,7 @@
 # GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""200 seeded mixes of everything that can go wrong: the pool becomes exact, and nothing else is ever touched."""
+"""Seeded mixes of everything that can go wrong: the pool becomes exact, and nothing else is ever touched."""
 
 from __future__ import annotations
 
@@ -14,8 +14,8 @@ import pytest
 from ansible_collections.poolwright.virt.plugins.module_utils.errors import VirtError
 from ansible_collections.poolwright.virt.tests.integration.pool.conftest import Simulated
 from ansible_collections.poolwright.virt.tests.integration.pool.sites import Site
+from ansible_collections.poolwright.virt.tests.seeds import seeds
 
-SCENARIOS = 200
 FURTHER_RUNS = 3
 FAULTS = ["fail", "lost_answer", "lost_request", "outage", "session_expired"]
 OPERATIONS = ["create", "destroy", "mark", "list", "get", "ready", "start", "check"]
@@ -64,7 +64,7 @@ def attempt(site: Site, size: int, parallel: int) -> bool:
     return not own_failures and not result["pools"]["ci"]["untouched"]
 
 
-@pytest.mark.parametrize("seed", range(SCENARIOS))
+@pytest.mark.parametrize("seed", seeds(gate=24, soak=200))
 def test_the_pool_becomes_exact_whatever_goes_wrong(simulated: Simulated, seed: int) -> None:
     site = simulated(scenario(seed))
     site.pool["ready"] = {**site.pool["ready"], "timeout": 120.0, "grace": 5.0, "interval": 0.5}
@@ -90,7 +90,7 @@ def test_the_pool_becomes_exact_whatever_goes_wrong(simulated: Simulated, seed: 
     assert (again["changed"], site.mutations(again)) == (False, {})
 
 
-@pytest.mark.parametrize("seed", range(10))
+@pytest.mark.parametrize("seed", seeds(gate=3, soak=10))
 def test_the_same_seed_gives_the_same_plan_calls_and_result(simulated: Simulated, seed: int) -> None:
     results = []
     for name in ("one", "other"):

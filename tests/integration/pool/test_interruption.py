@@ -13,11 +13,10 @@ import pytest
 
 from ansible_collections.poolwright.virt.tests.integration.pool.conftest import Simulated
 from ansible_collections.poolwright.virt.tests.integration.pool.sites import finished, killed
+from ansible_collections.poolwright.virt.tests.seeds import seeds
 
-POINTS = 25
 
-
-@pytest.mark.parametrize("point", range(POINTS))
+@pytest.mark.parametrize("point", seeds(gate=6, soak=25))
 def test_a_fill_killed_at_any_call_is_completed_by_one_more_run(simulated: Simulated, point: int) -> None:
     site = simulated({"delays": {"create": [0.0, 0.01], "boot": 0.05}, "seed": point})
     size = 5
@@ -29,7 +28,7 @@ def test_a_fill_killed_at_any_call_is_completed_by_one_more_run(simulated: Simul
     site.assert_exact(size)
 
 
-@pytest.mark.parametrize("point", range(10))
+@pytest.mark.parametrize("point", seeds(gate=3, soak=10))
 def test_a_removal_killed_at_any_call_is_completed_by_one_more_run(simulated: Simulated, point: int) -> None:
     site = simulated()
     site.run(site.ci(4))
@@ -38,7 +37,7 @@ def test_a_removal_killed_at_any_call_is_completed_by_one_more_run(simulated: Si
     site.assert_exact(0)
 
 
-@pytest.mark.parametrize("seed", range(5))
+@pytest.mark.parametrize("seed", seeds(gate=2, soak=5))
 def test_a_fill_killed_at_any_moment_is_completed_by_one_more_run(simulated: Simulated, seed: int) -> None:
     site = simulated({"delays": {"create": 0.1, "boot": 0.1}})
     child = site.start(site.ci(6))

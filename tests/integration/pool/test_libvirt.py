@@ -15,8 +15,7 @@ from pathlib import Path
 import pytest
 
 from ansible_collections.poolwright.virt.tests.integration.pool.sites import Site, finished, killed, libvirt_site
-
-POINTS = 8
+from ansible_collections.poolwright.virt.tests.seeds import seeds
 
 
 @pytest.fixture
@@ -60,7 +59,7 @@ def hang(address: str) -> None:
     subprocess.run(["ip", "neigh", "replace", address, "lladdr", "02:00:00:00:00:01", "dev", link, "nud", "permanent"], check=True)
 
 
-@pytest.mark.parametrize("point", range(POINTS))
+@pytest.mark.parametrize("point", seeds(gate=2, soak=8))
 def test_a_fill_killed_at_any_call_is_completed_by_one_more_run(site: Site, point: int) -> None:
     size = 3
     killed(site.start(site.ci(size, hostname="{name}"), kill_at_call=random.Random(point).randint(8, 30)))

@@ -15,8 +15,7 @@ import pytest
 from ansible_collections.poolwright.virt.plugins.module_utils.providers.marks import Lease, Mark, MarkState
 from ansible_collections.poolwright.virt.tests.integration.pool.conftest import Simulated
 from ansible_collections.poolwright.virt.tests.integration.pool.sites import Site, finished, killed
-
-POINTS = 20
+from ansible_collections.poolwright.virt.tests.seeds import seeds
 
 
 def mark_of(site: Site, name: str) -> Mark:
@@ -175,7 +174,7 @@ def test_a_lost_answer_is_no_lost_machine(simulated: Simulated, operation: str, 
     assert site.run(pool)["actions"] == []
 
 
-@pytest.mark.parametrize("point", range(POINTS))
+@pytest.mark.parametrize("point", seeds(gate=6, soak=20))
 def test_a_reset_killed_at_any_call_is_completed_by_one_more_run(simulated: Simulated, point: int) -> None:
     site = simulated({"delays": {"boot": 0.05}, "seed": point})
     size = 3

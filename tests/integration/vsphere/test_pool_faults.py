@@ -26,10 +26,9 @@ from ansible_collections.poolwright.virt.plugins.module_utils.providers.vsphere 
 from ansible_collections.poolwright.virt.tests.contract.labs.vcenter import VCenter
 from ansible_collections.poolwright.virt.tests.contract.labs.vsphere import TEMPLATE, VsphereLab
 from ansible_collections.poolwright.virt.tests.integration.pool.sites import DRIVER, Site, finished, killed
+from ansible_collections.poolwright.virt.tests.seeds import seeds
 
-SCENARIOS = 100
 FURTHER_RUNS = 2
-KILLS = 20
 ACTIONS = ["drop-before", "drop-after", "unavailable", "truncated", "slow"]
 FAULTS = {
     "CloneVM_Task": ["ResourceInUse", "TaskInProgress", "InsufficientResourcesFault", "FileLocked", "NoDiskSpace"],
@@ -142,7 +141,7 @@ def trouble(vcenter: VCenter, seed: int) -> None:
         vcenter.chaos("RetrievePropertiesEx", "unreadable", times=1, skip=chance.randint(0, 3))
 
 
-@pytest.mark.parametrize("seed", range(SCENARIOS))
+@pytest.mark.parametrize("seed", seeds(gate=12, soak=100))
 def test_the_pool_becomes_exact_whatever_goes_wrong(place: Place, seed: int) -> None:
     chance, vcenter = random.Random(-seed - 1), place.vcenter
     size = chance.randint(4, 6)
@@ -157,7 +156,7 @@ def test_the_pool_becomes_exact_whatever_goes_wrong(place: Place, seed: int) -> 
     ours = sorted(place.lab.machines() - set(before))
     for name in chance.sample(ours, min(len(ours), chance.randint(0, 2))):
         chance.choice([place.lab.power_off, place.lab.pause, place.lab.undefine])(name)
-    trouble(vcenter, seed + SCENARIOS)
+    trouble(vcenter, seed + 1_000_000)
     place.attempt(size)
     place.mend(size)
 
@@ -199,7 +198,7 @@ def test_sessions_that_end_in_the_middle_of_a_fill_are_opened_again(place: Place
     place.site.assert_exact(10)
 
 
-@pytest.mark.parametrize("point", range(KILLS))
+@pytest.mark.parametrize("point", seeds(gate=6, soak=20))
 def test_a_fill_killed_at_any_call_is_completed_by_the_next_run(place: Place, point: int) -> None:
     size = 5
     at = random.Random(point).randint(1, 2 * size + 20)

@@ -17,6 +17,7 @@ from ansible_collections.poolwright.virt.plugins.module_utils.vsphere.spawn.mark
 from ansible_collections.poolwright.virt.tests.contract.labs.vcenter import VCenter
 from ansible_collections.poolwright.virt.tests.integration.vsphere.spawning import Spawning, raw_image
 from ansible_collections.poolwright.virt.tests.integration.vsphere.staging import ActingStats, together
+from ansible_collections.poolwright.virt.tests.seeds import seeds
 
 FAULTS = {
     "DuplicateName": "name_taken",
@@ -153,7 +154,7 @@ def test_a_session_that_ends_on_the_way_is_opened_again(spawning: Spawning, imag
 
 
 def test_a_vcenter_that_loses_every_fifth_call_is_served(spawning: Spawning) -> None:
-    for seed in range(3):
+    for seed in seeds(gate=1, soak=3):
         wish: dict[str, Any] = {"template": "DC0_C0_RP0_VM0", "name": f"storm-{seed}", "folder": "storm", "networks": [{"network": "VM Network"}]}
         for action, rate in (("drop-before", 0.07), ("drop-after", 0.07), ("unavailable", 0.05)):
             spawning.vcenter.chaos("*", action, rate=rate, seed=seed)

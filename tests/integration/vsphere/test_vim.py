@@ -20,6 +20,7 @@ from ansible_collections.poolwright.virt.plugins.module_utils.vsphere.session im
 from ansible_collections.poolwright.virt.plugins.module_utils.vsphere.vim import VIM
 from ansible_collections.poolwright.virt.tests.contract.labs.vcenter import VCenter
 from ansible_collections.poolwright.virt.tests.integration.vsphere.staging import ActingClock, ActingStats, Inventory, Way, together
+from ansible_collections.poolwright.virt.tests.seeds import seeds
 
 
 def find(vim: VIM) -> Any:
@@ -351,7 +352,7 @@ def test_a_read_that_loses_a_page_is_begun_anew(vcenter: VCenter, vim: VIM, inve
 
 
 def test_under_any_chaos_a_read_is_whole_or_an_error(vcenter: VCenter, inventory: Inventory) -> None:
-    for seed in range(10):
+    for seed in seeds(gate=3, soak=10):
         vcenter.calm()
         vcenter.chaos("*", "drop-after", rate=0.2, seed=seed)
         clock = ActingClock()

@@ -27,6 +27,7 @@ from ansible_collections.poolwright.virt.plugins.module_utils.providers.dummy im
 from ansible_collections.poolwright.virt.plugins.module_utils.providers.dummy_rows import write_mark
 from ansible_collections.poolwright.virt.plugins.module_utils.providers.types import Power, SeedSpec
 from ansible_collections.poolwright.virt.plugins.module_utils.stats import Stats
+from ansible_collections.poolwright.virt.tests.seeds import seeds
 from ansible_collections.poolwright.virt.tests.unit.dummy.staging import POOL, Bench
 
 Make = Callable[..., Bench]
@@ -179,7 +180,7 @@ while True:
 """
 
 
-@pytest.mark.parametrize("seed", range(6))
+@pytest.mark.parametrize("seed", seeds(gate=2, soak=6))
 def test_a_store_is_whole_after_its_process_was_killed(tmp_path: Path, seed: int) -> None:
     path = tmp_path / "db"
     environment = {"PYTHONPATH": ":".join(entry for entry in sys.path if entry)}

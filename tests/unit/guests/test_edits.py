@@ -24,6 +24,7 @@ from ansible_collections.poolwright.virt.plugins.module_utils.imagebackend.optio
 from ansible_collections.poolwright.virt.plugins.module_utils.imagebackend.records import Backing, DiskRecord
 from ansible_collections.poolwright.virt.plugins.module_utils.storage.record import Origin, OwnDisk
 from ansible_collections.poolwright.virt.plugins.module_utils.storage.wish import Content
+from ansible_collections.poolwright.virt.tests.seeds import examples
 
 UUID = "2f1d9d5c-6f0e-4c69-9f52-9d6e4cb5e0a1"
 FOREIGN = f"""<domain type='kvm' id='7' xmlns:qemu='http://libvirt.org/schemas/domain/qemu/1.0'>
@@ -262,7 +263,7 @@ anything = optional(
 )  # fmt: skip
 
 
-@settings(max_examples=300)
+@settings(max_examples=examples(300))
 @given(anything)
 def test_twice_is_once(asked: dict[str, Any]) -> None:
     wanted = wish(**asked)
@@ -272,13 +273,13 @@ def test_twice_is_once(asked: dict[str, Any]) -> None:
     assert tree.text_of(again) == tree.text_of(once)
 
 
-@settings(max_examples=200)
+@settings(max_examples=examples(200))
 @given(anything, st.sampled_from(["a:b", "iothreads", "emulator", "hyperv", "bootmenu", "qemu:commandline", "cpuset"]))
 def test_what_nobody_models_survives_everything(asked: dict[str, Any], kept: str) -> None:
     assert kept in edit(**asked)[0]
 
 
-@settings(max_examples=200)
+@settings(max_examples=examples(200))
 @given(anything)
 def test_a_running_domain_that_took_all_has_nothing_to_wait_for(asked: dict[str, Any]) -> None:
     """What was started from the edited definition is as wanted."""

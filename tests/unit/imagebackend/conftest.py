@@ -18,6 +18,7 @@ from ansible_collections.poolwright.virt.tests.unit.images.fixtures import (
     clock,
     disk_bytes,
     files_below,
+    forks,
     qcow2_image,
     qemu,
     raw_image,
@@ -28,7 +29,7 @@ from ansible_collections.poolwright.virt.tests.unit.images.fixtures import (
 )
 
 # Imported, a fixture is there for the tests beside this file.
-__all__ = ["cache", "clock", "disk_bytes", "files_below", "qcow2_image", "qemu", "raw_image", "run_killed_at", "small_disk", "soon", "start_python"]
+__all__ = ["cache", "clock", "disk_bytes", "files_below", "forks", "qcow2_image", "qemu", "raw_image", "run_killed_at", "small_disk", "soon", "start_python"]
 
 
 @pytest.fixture(params=["qcow2", "raw"])

@@ -19,7 +19,7 @@ from ansible_collections.poolwright.virt.tests.unit.images.killed import kill_at
 
 def main(backend: str, location: str, full: bool, image: dict[str, Any] | None, contents: str, size: int, kill_at: int = 0) -> None:
     disk = disk_image(backend, location, "web-1_root", DiskOptions(full))
-    deadline = Deadline.after(Clock(), 60)
+    deadline = Deadline.after(Clock(), 600)
 
     def write(path: str) -> None:
         with open(path, "w") as stream:

@@ -115,7 +115,7 @@ def clock() -> Clock:
 
 @pytest.fixture
 def soon(clock: Clock) -> Deadline:
-    """A deadline far enough for anything a unit test does."""
+    """A deadline far enough for anything a unit test does, on a loaded machine too."""
     return Deadline.after(clock, 600)
 
 
@@ -186,15 +186,29 @@ def start_python() -> Iterator[Callable[..., subprocess.Popen[str]]]:
         process.communicate()
 
 
+@pytest.fixture(scope="session")
+def forks() -> Iterator[subprocess.Popen[str]]:
+    """The process of ``forks.py``."""
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(path for path in sys.path if path)}
+    command = [sys.executable, str(Path(__file__).with_name("forks.py"))]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, env=environment) as process:
+        yield process
+        assert process.stdin is not None
+        process.stdin.close()
+
+
 @pytest.fixture
-def run_killed_at(start_python: Callable[..., subprocess.Popen[str]]) -> Callable[..., bool]:
+def run_killed_at(forks: subprocess.Popen[str], tmp_path: Path) -> Callable[..., bool]:
     """Run a program that is killed at its n-th step; True where it ended by itself before that."""
 
     def run(program: Path, step: int, **request: Any) -> bool:
-        process = start_python(program, kill_at=step, **request)
-        _said, complaint = process.communicate(timeout=600)
-        assert process.returncode in (0, -signal.SIGKILL), complaint
-        return process.returncode == 0
+        assert forks.stdin is not None
+        assert forks.stdout is not None
+        log = tmp_path / "killed.log"
+        print(json.dumps({"program": str(program), "request": {**request, "kill_at": step}, "log": str(log)}), file=forks.stdin, flush=True)
+        code = int(forks.stdout.readline())
+        assert code in (0, -signal.SIGKILL), log.read_text()
+        return code == 0
 
     return run
 

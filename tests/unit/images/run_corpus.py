@@ -22,7 +22,7 @@ def main(root: str, most: int, files: list[dict[str, str]]) -> None:
     for file in files:
         source = ImageSource(file["path"], None, file["format"], file["compression"], file["convert_to"])
         try:
-            image = cache.ensure(source, Deadline.after(clock, 60))
+            image = cache.ensure(source, Deadline.after(clock, 600))
             outcome[file["name"]] = ["", image.path]
         except VirtError as exc:
             outcome[file["name"]] = [exc.code, str(exc)]

@@ -22,7 +22,7 @@ def main(root: str, source: str, format: str, checksum: str | None = None, kill_
     clock = Clock()
     print("about to", flush=True)
     kill_at_step(root, kill_at)
-    image = ImageCache(root, clock).ensure(ImageSource(source, checksum, format), Deadline.after(clock, 60))
+    image = ImageCache(root, clock).ensure(ImageSource(source, checksum, format), Deadline.after(clock, 600))
     print(image.path)
 
 

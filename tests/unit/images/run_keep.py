@@ -28,7 +28,7 @@ DEFAULTS: dict[str, Any] = {
     "uri": "",
     "force": False,
     "max_unused": "7d",
-    "timeout": 60,
+    "timeout": 600,
 }
 
 

@@ -31,6 +31,7 @@ from ansible_collections.poolwright.virt.plugins.module_utils.images import insp
 from ansible_collections.poolwright.virt.plugins.module_utils.images.cache import CachedImage, ImageCache
 from ansible_collections.poolwright.virt.plugins.module_utils.images.inspect import RULES_VERSION
 from ansible_collections.poolwright.virt.plugins.module_utils.images.source import ImageSource
+from ansible_collections.poolwright.virt.tests.seeds import steps
 
 MIB = 1024 * 1024
 ENSURE = Path(__file__).with_name("run_ensure.py")
@@ -320,7 +321,7 @@ def test_killed_at_any_step_the_next_run_is_right(
     checksum = sha256(qcow2_image) if with_checksum else None
     url = web.add("/disk", qcow2_image.read_bytes(), etag='"1"')
     digits = sha256(qcow2_image)[7:]
-    for step in range(1, 300, 3):
+    for step in steps(300, gate=12, soak=3):
         root = tmp_path / f"cache{step}"
         finished = run_killed_at(ENSURE, step, root=str(root), source=url, checksum=checksum, format="qcow2")
         final = root / "sha256" / f"{digits}.qcow2"

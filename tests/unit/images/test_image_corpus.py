@@ -23,6 +23,7 @@ from ansible_collections.poolwright.virt.plugins.module_utils.errors import Imag
 from ansible_collections.poolwright.virt.plugins.module_utils.images.cache import ImageCache
 from ansible_collections.poolwright.virt.plugins.module_utils.images.inspect import inspect_file
 from ansible_collections.poolwright.virt.plugins.module_utils.images.source import ImageSource
+from ansible_collections.poolwright.virt.tests.seeds import seeds
 from ansible_collections.poolwright.virt.tests.unit.images import corpus
 from ansible_collections.poolwright.virt.tests.unit.images.corpus import GOOD, HOSTILE, MIB, MOST_UNPACKED, Case, made
 
@@ -74,7 +75,7 @@ def test_good_images_are_taken_and_converted(tmp_path: Path, qemu: Any, cache: I
 
 
 @pytest.mark.parametrize("format", ["vmdk", "vhdx", "vdi"])
-@pytest.mark.parametrize("seed", range(12))
+@pytest.mark.parametrize("seed", seeds(gate=3, soak=12))
 def test_a_fuzzed_image_is_judged_and_never_trips(tmp_path: Path, qemu: Any, soon: Deadline, format: str, seed: int) -> None:
     path = tmp_path / "image"
     corpus.filled(format)(path, path, qemu)

@@ -31,6 +31,7 @@ from ansible_collections.poolwright.virt.plugins.module_utils.images.fetch impor
 from ansible_collections.poolwright.virt.plugins.module_utils.images.source import ImageSource
 from ansible_collections.poolwright.virt.plugins.module_utils.images.sparse import CHUNK, SparseWriter, copy_sparse
 from ansible_collections.poolwright.virt.plugins.module_utils.images.web import Validators
+from ansible_collections.poolwright.virt.tests.seeds import examples
 
 MIB = 1024 * 1024
 
@@ -190,7 +191,7 @@ def test_memory_stays_flat(web: Any, into: Any, tmp_path: Path) -> None:
     assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before < 8 * 1024
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=examples(40))
 @given(runs=st.lists(st.tuples(st.booleans(), st.integers(1, 40)), max_size=12), odd=st.integers(0, 5000))
 def test_any_pattern_of_holes_is_written_and_copied_exactly(tmp_path_factory: pytest.TempPathFactory, runs: list[tuple[bool, int]], odd: int) -> None:
     data = b"".join((b"\x01" if full else b"\x00") * (count * 16 * 1024) for full, count in runs) + b"\x00" * odd

@@ -21,6 +21,7 @@ from ansible_collections.poolwright.virt.plugins.module_utils.clock import Deadl
 from ansible_collections.poolwright.virt.plugins.module_utils.errors import ImageRefused
 from ansible_collections.poolwright.virt.plugins.module_utils.images.inspect import inspect_file
 from ansible_collections.poolwright.virt.plugins.module_utils.images.qcow2_header import Qcow2Header, parse
+from ansible_collections.poolwright.virt.tests.seeds import seeds
 
 MIB = 1024 * 1024
 Maker = Callable[[Path, Callable[..., str]], None]
@@ -159,7 +160,7 @@ def test_a_cut_off_qcow2_is_refused(tmp_path: Path, qcow2_image: Path, soon: Dea
         inspect_file(str(path), "qcow2", soon)
 
 
-@pytest.mark.parametrize("seed", range(20))
+@pytest.mark.parametrize("seed", seeds(gate=5, soak=20))
 def test_a_fuzzed_qcow2_is_judged_and_never_trips(tmp_path: Path, qcow2_image: Path, soon: Deadline, seed: int) -> None:
     chance = random.Random(seed)
     path = tmp_path / "image"

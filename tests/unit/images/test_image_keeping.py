@@ -33,6 +33,7 @@ from ansible_collections.poolwright.virt.plugins.module_utils.images import upke
 from ansible_collections.poolwright.virt.plugins.module_utils.images.cache import ImageCache
 from ansible_collections.poolwright.virt.plugins.module_utils.images.users import Users, find_users, named_paths
 from ansible_collections.poolwright.virt.plugins.module_utils.libvirt.image_requests import keep_files, list_files
+from ansible_collections.poolwright.virt.tests.seeds import steps
 from ansible_collections.poolwright.virt.tests.unit.images.run_keep import DEFAULTS
 
 MIB = 1024**2
@@ -388,7 +389,7 @@ def test_killed_at_any_step_of_a_conversion_the_next_run_is_right(
     tmp_path: Path, run_killed_at: Any, qcow2_image: Path, raw_image: Path, sha256: Any, files_below: Any, with_checksum: bool
 ) -> None:
     options = {"source": str(qcow2_image), "checksum": sha256(qcow2_image) if with_checksum else None, "convert_to": "raw"}
-    for step in range(1, 400, 5):
+    for step in steps(400, gate=20, soak=5):
         root = tmp_path / f"cache{step}" / "images"
         finished = run_killed_at(KEEP, step, path=str(root), **options)
         # Never half an image under its final name.
@@ -399,13 +400,13 @@ def test_killed_at_any_step_of_a_conversion_the_next_run_is_right(
         assert len([name for name in files_below(root) if not name.startswith("sources/")]) == 4
         if finished:
             break
-    assert step > 40
+    assert step > 20
 
 
 def test_killed_at_any_step_of_ageing_the_next_run_is_right(
     tmp_path: Path, run_killed_at: Any, qcow2_image: Path, raw_image: Path, sha256: Any, files_below: Any
 ) -> None:
-    for step in range(1, 400, 3):
+    for step in steps(400, gate=12, soak=3):
         root = tmp_path / f"cache{step}" / "images"
         keep_all = {**DEFAULTS, "path": str(root)}
         old = keep_files({**keep_all, "source": str(qcow2_image), "convert_to": "raw"}, False, threading.Event())["path"]

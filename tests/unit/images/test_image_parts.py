@@ -21,6 +21,7 @@ from ansible_collections.poolwright.virt.plugins.module_utils.errors import Chec
 from ansible_collections.poolwright.virt.plugins.module_utils.images import vmdk
 from ansible_collections.poolwright.virt.plugins.module_utils.images.cache import ImageCache
 from ansible_collections.poolwright.virt.plugins.module_utils.images.source import ImageSource
+from ansible_collections.poolwright.virt.tests.seeds import steps
 
 MIB = 1024 * 1024
 GIB = 1024 * MIB
@@ -144,7 +145,7 @@ def test_killed_at_any_step_the_next_run_is_right(
 ) -> None:
     digest = joined(flat, flat.with_name("disk-flat.vmdk"))
     name = f"sha256/{digest[7:]}.vmdk"
-    for step in range(1, 300, 4):
+    for step in steps(300, gate=16, soak=4):
         root = tmp_path / f"cache{step}"
         finished = run_killed_at(ENSURE, step, root=str(root), source=str(flat), checksum=digest, format="vmdk")
         if (root / name).exists():

@@ -30,7 +30,7 @@ class Runs:
 
     def run(self, *, check: bool = False, **options: Any) -> dict[str, Any]:
         place = {} if "disks" in options else {"backend": "flat", "location": str(self.disks), "name": "web-1_root"}
-        given = {"cache": str(self.folder / "images"), "timeout": 60, **place, **options}
+        given = {"cache": str(self.folder / "images"), "timeout": 600, **place, **options}
         return disks_with(filled(module_options(), given), check, self.cancel)
 
 

@@ -25,7 +25,7 @@ MIB = 1024 * 1024
 
 def image(cache: Path, source: ImageSource, *, fetch: bool) -> CachedImage:
     clock = Clock()
-    return Sources(ImageCache(str(cache), clock), Deadline.after(clock, 60), fetch=fetch).image(source)
+    return Sources(ImageCache(str(cache), clock), Deadline.after(clock, 600), fetch=fetch).image(source)
 
 
 def made(folder: Path, kind: str) -> ImageSource:

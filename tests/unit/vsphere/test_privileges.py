@@ -7,6 +7,7 @@
 from __future__ import annotations
 
 import ast
+import functools
 import re
 from pathlib import Path
 from typing import Any
@@ -51,12 +52,14 @@ def methods_called() -> set[str]:
     return words & set(methods())
 
 
+@functools.cache
 def methods() -> dict[str, Any]:
     """pyVmomi's description of each method of the API, by its name in vSphere's documents."""
     support = library().support
     return {name: support.GetWsdlMethod(namespace, name) for namespace, name in support._wsdlMethodMap if namespace == "urn:vim25"}
 
 
+@functools.cache
 def documented() -> set[str]:
     return set(re.findall(r"`((?:[A-Z][A-Za-z]+\.)+[A-Z][A-Za-z]+)`", GUIDE.read_text(encoding="utf-8")))
 

@@ -35,6 +35,7 @@ from ansible_collections.poolwright.virt.plugins.module_utils.vsphere.vim import
 from ansible_collections.poolwright.virt.tests.contract.labs.vcenter import VCenter
 from ansible_collections.poolwright.virt.tests.integration.vsphere.datastores.staging import changes, names, never_called, on_disk, put
 from ansible_collections.poolwright.virt.tests.integration.vsphere.staging import together
+from ansible_collections.poolwright.virt.tests.seeds import seeds
 
 Result = dict[str, Any]
 CONTENT = b"0123456789" * 200_000
@@ -423,7 +424,7 @@ def test_a_fault_at_each_step_leaves_what_was_there(
     assert on_disk(site, folder.join("x")).read_bytes() == b"before"
 
 
-@pytest.mark.parametrize("seed", range(6))
+@pytest.mark.parametrize("seed", seeds(gate=2, soak=6))
 def test_a_rough_way_changes_nothing_of_what_comes_of_it(
     module: Module, site: Site, folder: DatastorePath, local: Path, deadline: Deadline, vcenter: VCenter, seed: int
 ) -> None:

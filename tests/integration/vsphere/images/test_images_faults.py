@@ -27,6 +27,7 @@ from ansible_collections.poolwright.virt.plugins.module_utils.vsphere.images.set
 from ansible_collections.poolwright.virt.tests.contract.labs.vcenter import VCenter
 from ansible_collections.poolwright.virt.tests.integration.vsphere.images.staging import DISK_SHA256, Shelf
 from ansible_collections.poolwright.virt.tests.integration.vsphere.staging import together
+from ansible_collections.poolwright.virt.tests.seeds import seeds, some
 from ansible_collections.poolwright.virt.tests.unit.images.fixtures import WebServer
 
 PROGRAM = Path(__file__).parent / "run_ensure.py"
@@ -127,7 +128,7 @@ def test_a_session_that_ends_on_the_way(shelf: Shelf, images: dict[str, Path], v
     assert shelf.leftovers() == []
 
 
-@pytest.mark.parametrize("seed", range(4))
+@pytest.mark.parametrize("seed", seeds(gate=1, soak=4))
 @pytest.mark.parametrize("action", ["drop-before", "drop-after"])
 def test_calls_dropped_at_random(
     shelf: Shelf, images: dict[str, Path], vcenter: VCenter, new_cache: Callable[[], DatastoreImageCache], action: str, seed: int
@@ -152,7 +153,7 @@ def request_of(vcenter: VCenter, settings: Settings, source: object, **more: obj
     return {"where": where, "user": vcenter.user, "password": vcenter.password, "settings": asdict(settings), "source": str(source), **more}
 
 
-@pytest.mark.parametrize("kill_at", [*range(8, 100, 5)])
+@pytest.mark.parametrize("kill_at", some(range(8, 100, 5), gate=6))
 def test_a_killed_run_leaves_what_the_next_one_makes_good(
     shelf: Shelf, images: dict[str, Path], vcenter: VCenter, settings: Settings, start_python: Callable[..., subprocess.Popen[str]], kill_at: int
 ) -> None:

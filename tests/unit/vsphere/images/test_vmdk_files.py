@@ -17,6 +17,7 @@ from hypothesis import strategies as st
 
 from ansible_collections.poolwright.virt.plugins.module_utils.images import vmdk
 from ansible_collections.poolwright.virt.plugins.module_utils.images.window import Window, open_window
+from ansible_collections.poolwright.virt.tests.seeds import examples
 from ansible_collections.poolwright.virt.tests.unit.images.fixtures import qemu_img
 
 MIB = 1024 * 1024
@@ -88,7 +89,7 @@ def test_a_part_of_a_file(make: Callable[[str], Path], tmp_path: Path) -> None:
         assert Window(part.fd, 0, 10).read_at(8, 100) == b"xx"
 
 
-@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=150, deadline=None)
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=examples(150))
 @given(st.lists(st.tuples(st.integers(0, 4095), st.integers(0, 255)), max_size=8), st.integers(0, 400_000))
 @example([(35, 1)], 0)  # a place that is no number for the system
 def test_damaged_bytes_are_a_disk_or_reasons(

@@ -1,0 +1,45 @@
+# Copyright (c) 2026, poolwright.virt contributors
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""A run's random cases: few in the gate, all in a soak, and the same again for the same first seed."""
+
+from __future__ import annotations
+
+import os
+
+import pytest
+
+from ansible_collections.poolwright.virt.tests import seeds
+
+
+def test_the_gate_takes_few_and_a_soak_all(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv(seeds.SEED, "70")
+    monkeypatch.setenv(seeds.SOAK, "0")
+    assert list(seeds.seeds(gate=2, soak=4)) == [70, 71]
+    assert seeds.examples(100) == 25
+    few = seeds.some(range(50), gate=5)
+    assert few == seeds.some(range(50), gate=5) == sorted(set(few))
+    assert len(few) == 5
+    monkeypatch.setenv(seeds.SOAK, "1")
+    assert list(seeds.seeds(gate=2, soak=4)) == [70, 71, 72, 73]
+    assert seeds.examples(100) == 100
+    assert seeds.some(range(50), gate=5) == list(range(50))
+
+
+def test_some_are_others_with_another_seed(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv(seeds.SOAK, raising=False)
+    seen = set()
+    for number in range(40):
+        monkeypatch.setenv(seeds.SEED, str(number))
+        seen.update(seeds.some(range(20), gate=3))
+    assert seen == set(range(20))
+
+
+def test_a_drawn_seed_is_kept_for_the_processes_that_are_started(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv(seeds.SEED, "")
+    monkeypatch.delenv(seeds.SEED)
+    drawn = seeds.first_seed()
+    assert os.environ[seeds.SEED] == str(drawn)
+    assert seeds.first_seed() == drawn
+    assert f"{seeds.SEED}={drawn}" in seeds.described()
