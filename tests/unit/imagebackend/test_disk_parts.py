@@ -196,13 +196,13 @@ def test_a_delta_whose_table_is_full_is_copied(tmp_path: Path, image: CachedImag
     disk = disk_image("ploop", str(tmp_path), "a", DiskOptions(cluster_size=4096))
     record = disk.create_from_image(image, None, soon)
     disk.snapshot_create(record, "clean", soon)
-    grown = disk.resize(record, 512 * MIB, soon)
+    grown = disk.resize(record, 64 * MIB, soon)
     disk.snapshot_revert(grown, "clean", soon)
     target = io.BytesIO()
     disk.read_to(grown, target, soon)
-    assert target.getvalue() == disk_bytes.ljust(512 * MIB, b"\0")
+    assert target.getvalue() == disk_bytes.ljust(64 * MIB, b"\0")
     described = ET.parse(tmp_path / "a.ploop" / "DiskDescriptor.xml").getroot()
-    assert described.findtext("Disk_Parameters/Disk_size") == described.findtext("StorageData/Storage/End") == str(512 * MIB // 512)
+    assert described.findtext("Disk_Parameters/Disk_size") == described.findtext("StorageData/Storage/End") == str(64 * MIB // 512)
     assert described.findtext("StorageData/Storage/Image/File") == "root.hds"
 
 
