@@ -23,6 +23,8 @@ SOAK = "POOLWRIGHT_SOAK"
 EXAMPLES = 100
 
 _Case = TypeVar("_Case")
+_First = TypeVar("_First")
+_Second = TypeVar("_Second")
 
 
 def soaking() -> bool:
@@ -39,12 +41,20 @@ def seeds(gate: int, soak: int) -> range:
     return range(first_seed(), first_seed() + (soak if soaking() else gate))
 
 
-def some(cases: Sequence[_Case], gate: int, test: str = "") -> list[_Case]:
-    """All cases in a soak, else at most ``gate`` of them, drawn for this run and ``test``, in their order."""
+def some(cases: Sequence[_Case], gate: int, test: str = "", always: Sequence[_Case] = ()) -> list[_Case]:
+    """All cases in a soak, else ``gate`` of them with those of ``always``, drawn for this run and ``test``, in their order."""
     if soaking() or len(cases) <= gate:
         return list(cases)
-    chosen = random.Random(f"{first_seed()} {test}").sample(range(len(cases)), gate)
-    return [cases[index] for index in sorted(chosen)]
+    others = [index for index, case in enumerate(cases) if case not in always]
+    chosen = set(random.Random(f"{first_seed()} {test}").sample(others, max(0, gate - len(always))))
+    return [case for index, case in enumerate(cases) if case in always or index in chosen]
+
+
+def pairs(firsts: Sequence[_First], seconds: Sequence[_Second], gate: int, test: str) -> list[tuple[_First, _Second]]:
+    """All pairs in a soak, else ``gate`` rounds, in each of which every one of both comes once or more, with another partner."""
+    shifts = some(range(len(seconds)), gate, test)
+    length = max(len(firsts), len(seconds))
+    return list(dict.fromkeys((firsts[at % len(firsts)], seconds[(at + shift) % len(seconds)]) for shift in shifts for at in range(length)))
 
 
 def steps(stop: int, gate: int, soak: int) -> range:

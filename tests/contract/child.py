@@ -15,8 +15,8 @@ import time
 
 from ansible_collections.poolwright.virt.plugins.module_utils.clock import Clock, Deadline
 from ansible_collections.poolwright.virt.plugins.module_utils.errors import NameTaken
-from ansible_collections.poolwright.virt.tests.contract.conftest import lab_class
 from ansible_collections.poolwright.virt.tests.contract.labs.base import Lab
+from ansible_collections.poolwright.virt.tests.contract.labs.registry import lab_class
 from ansible_collections.poolwright.virt.tests.contract.staging import LONG, Stage
 
 CROWD = 8

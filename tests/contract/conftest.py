@@ -6,42 +6,19 @@
 
 from __future__ import annotations
 
-import importlib
 from collections.abc import Generator, Iterable, Iterator, Mapping
 from pathlib import Path
 
 import pytest
 
 from ansible_collections.poolwright.virt.tests.contract.labs.base import Ability, Lab, LabFailed
+from ansible_collections.poolwright.virt.tests.contract.labs.registry import LABS, UnknownLab, lab_class
 from ansible_collections.poolwright.virt.tests.contract.staging import Stage
 
-# The lab's class by the name it has on the command line; a lab's libraries are only imported when it is asked for.
-LABS = {
-    "dummy": ("dummy", "DummyLab"),
-    "libvirt_test": ("libvirt_test", "LibvirtTestLab"),
-    "libvirt_qemu": ("libvirt_qemu", "LibvirtQemuLab"),
-    "libvirt_pair": ("libvirt_pair", "LibvirtPairLab"),
-    "vsphere": ("vsphere", "VsphereLab"),
-}
 # Labs are no tests, whatever their files are called.
 collect_ignore_glob = ["labs/*"]
 
-PACKAGE = "ansible_collections.poolwright.virt.tests.contract.labs"
-
 CHOSEN: pytest.StashKey[dict[str, type[Lab]]] = pytest.StashKey()
-
-
-def lab_class(name: str) -> type[Lab]:
-    if name not in LABS:
-        raise pytest.UsageError(f"--lab: there is no lab {name!r}; known are {', '.join(LABS)}")
-    module, class_name = LABS[name]
-    try:
-        found = getattr(importlib.import_module(f"{PACKAGE}.{module}"), class_name)
-    except (ImportError, AttributeError) as exc:
-        raise pytest.UsageError(f"--lab: the lab {name} cannot be used here: {exc}") from exc
-    if not (isinstance(found, type) and issubclass(found, Lab)):
-        raise pytest.UsageError(f"--lab: {PACKAGE}.{module}.{class_name} is no lab")
-    return found
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -55,7 +32,10 @@ def pytest_configure(config: pytest.Config) -> None:
     names = [name.strip() for name in config.getoption("--lab").split(",") if name.strip()]
     if not names:
         raise pytest.UsageError(f"--lab: name one or more of {', '.join(LABS)}")
-    config.stash[CHOSEN] = {name: lab_class(name) for name in names}
+    try:
+        config.stash[CHOSEN] = {name: lab_class(name) for name in names}
+    except UnknownLab as exc:
+        raise pytest.UsageError(f"--lab: {exc}") from exc
 
 
 def labs_of(config: pytest.Config) -> dict[str, type[Lab]]:

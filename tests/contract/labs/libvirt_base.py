@@ -7,7 +7,10 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 import shutil
+import subprocess
+import tempfile
 import uuid
 import xml.etree.ElementTree as ET
 from abc import abstractmethod
@@ -34,6 +37,15 @@ from ansible_collections.poolwright.virt.tests.contract.labs.base import Ability
 
 ROOT = Path(__file__).parents[3]
 NAMED_SUFFIXES = {".lock", ".part"}
+
+
+@functools.cache
+def blank_qcow2() -> bytes:
+    """A disk of 1 MiB with nothing on it, as a qcow2 file."""
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder, "blank.qcow2")
+        subprocess.run(["qemu-img", "create", "-q", "-f", "qcow2", str(path), "1M"], check=True)
+        return path.read_bytes()
 
 
 class LibvirtLab(Lab):

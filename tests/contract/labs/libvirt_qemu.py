@@ -2,7 +2,10 @@
 # BSD-2-Clause license (see LICENSES/BSD-2-Clause.txt)
 # SPDX-License-Identifier: BSD-2-Clause
 
-"""The lab on QEMU: a libvirtd of its own, which every provider reaches over a wire of its own."""
+"""The lab on QEMU: a libvirtd of its own, which every provider reaches over a wire of its own.
+
+Its machines run, and have a guest only where a case asks for what a guest says: to boot one takes a hundred times as long.
+"""
 
 from __future__ import annotations
 
@@ -10,12 +13,16 @@ import atexit
 import functools
 import os
 from contextlib import AbstractContextManager
+from dataclasses import replace
 from pathlib import Path
 
 from ansible_collections.poolwright.virt.plugins.module_utils.clock import Clock
+from ansible_collections.poolwright.virt.plugins.module_utils.images.source import ImageSource
+from ansible_collections.poolwright.virt.plugins.module_utils.pool.spec import needs_address
 from ansible_collections.poolwright.virt.plugins.module_utils.providers.base import Provider
+from ansible_collections.poolwright.virt.plugins.module_utils.providers.types import Check, MachineSpec, PoolTemplate
 from ansible_collections.poolwright.virt.tests.contract.labs.base import Ability, LabFailed
-from ansible_collections.poolwright.virt.tests.contract.labs.libvirt_base import ROOT, LibvirtLab
+from ansible_collections.poolwright.virt.tests.contract.labs.libvirt_base import ROOT, LibvirtLab, blank_qcow2
 from ansible_collections.poolwright.virt.tests.contract.labs.own_libvirtd import OwnLibvirtd
 from ansible_collections.poolwright.virt.tests.contract.labs.wire import Wire
 
@@ -57,6 +64,19 @@ class LibvirtQemuLab(LibvirtLab):
             raise LabFailed(f"there is no {TINY}: run make lab-up")
         daemon = own_libvirtd()
         self._uri, self._target = daemon.uri, daemon.socket
+        self._blank.write_bytes(blank_qcow2())
+
+    @property
+    def _blank(self) -> Path:
+        return self.folder / "blank.qcow2"
+
+    def machine(self) -> MachineSpec:
+        """Its firmware finds nothing to boot, and halts."""
+        return replace(super().machine(), image=ImageSource(str(self._blank)))
+
+    def template(self, name: str = "ci", *, prefix: str = "", machine: MachineSpec | None = None, check: Check = Check.RUNNING) -> PoolTemplate:
+        with_guest = super().machine() if needs_address(check) else None
+        return super().template(name, prefix=prefix, machine=machine or with_guest, check=check)
 
     def image(self) -> Path:
         return TINY

@@ -6,12 +6,11 @@
 
 from __future__ import annotations
 
-import subprocess
 from dataclasses import replace
 from pathlib import Path
 
 from ansible_collections.poolwright.virt.plugins.module_utils.clock import Clock
-from ansible_collections.poolwright.virt.tests.contract.labs.libvirt_base import LibvirtLab
+from ansible_collections.poolwright.virt.tests.contract.labs.libvirt_base import LibvirtLab, blank_qcow2
 
 
 class LibvirtTestLab(LibvirtLab):
@@ -25,7 +24,7 @@ class LibvirtTestLab(LibvirtLab):
     def start(self) -> None:
         # Held open: the driver forgets everything with its last connection.
         assert self.connection.getType() == "TEST"
-        subprocess.run(["qemu-img", "create", "-q", "-f", "qcow2", str(self.image()), "1M"], check=True)
+        self.image().write_bytes(blank_qcow2())
 
     def image(self) -> Path:
         return self.folder / "image.qcow2"

@@ -6,14 +6,16 @@
 
 from __future__ import annotations
 
+import http.client
 import json
 import os
 import ssl
 import subprocess
-import urllib.request
+import threading
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 from ansible_collections.poolwright.virt.plugins.module_utils.clock import Clock
 from ansible_collections.poolwright.virt.plugins.module_utils.stats import Stats
@@ -42,6 +44,8 @@ class VCenter:
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
+        self._lock = threading.Lock()
+        self._datastores: dict[str, Path] = {}
 
     def start(self, *options: str) -> None:
         """:param options: of ``tests/lab/vcenter/main.go``.   :raises LabFailed: it does not start; the message says why."""
@@ -57,12 +61,16 @@ class VCenter:
         where = json.loads((self.folder / "vcenter.json").read_text())
         self.host, self.port, self.user, self.password = str(where["host"]), int(where["port"]), str(where["user"]), str(where["password"])
         self._process = Path("/proc") / str(where["pid"]) / "exe"
-        self.ca_path, self.control, self.govc_path = str(where["ca_path"]), str(where["control"]), str(where["govc"])
+        self.ca_path, self.govc_path = str(where["ca_path"]), str(where["govc"])
+        self._control = urlsplit(str(where["control"])).path
         self._tls = ssl.create_default_context(cafile=self.ca_path)
         self._tls.verify_flags &= ~ssl.VERIFY_X509_STRICT  # see vcenter/tls.go
+        # Kept: a case asks several times, and a connection costs both sides more than an answer.
+        self._asking = http.client.HTTPSConnection(self.host, self.port, timeout=300, context=self._tls)
 
     def stop(self) -> None:
         """:raises LabFailed: it goes on."""
+        self._asking.close()
         subprocess.run([str(SCRIPT), "down", str(self.folder)], capture_output=True, timeout=600, check=True)
         # One that has ended and that nobody collects has no program any more.
         if self._process.exists():
@@ -95,6 +103,14 @@ class VCenter:
         where = Endpoint(**{"host": self.host, "port": self.port, "ca_path": self.ca_path, **endpoint})
         return VIM(where, Credentials(self.user, Secret(password or self.password)), clock, stats or Stats(clock), operations="test")
 
+    def datastore(self, name: str) -> Path:
+        """The directory of this machine in which it keeps a datastore."""
+        if name not in self._datastores:
+            with self.vim() as vim:
+                found = [one.properties for one in vim.get_objects("Datastore", ["name", "summary.url"])]
+            self._datastores = {str(one["name"]): Path(str(one["summary.url"])) for one in found}
+        return self._datastores[name]
+
     def govc(self, *arguments: str) -> str:
         """What VMware's own client says."""
         settings = {
@@ -112,7 +128,14 @@ class VCenter:
         return done.stdout.strip()
 
     def _ask(self, method: str, path: str, what: Any = None) -> Any:
-        body = None if what is None else json.dumps(what).encode()
-        with urllib.request.urlopen(urllib.request.Request(self.control + path, body, method=method), timeout=300, context=self._tls) as answer:
-            said = answer.read()
+        body = None if what is None else json.dumps(what)
+        with self._lock:
+            try:
+                self._asking.request(method, self._control + path, body)
+                answer = self._asking.getresponse()
+                said = answer.read()
+            except BaseException:  # whatever it is, goes on: what is left on the connection would be taken for the next answer
+                self._asking.close()
+                raise
+        assert answer.status == 200, f"{method} {path}: {said.decode()}"
         return json.loads(said) if said else None

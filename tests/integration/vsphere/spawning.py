@@ -114,9 +114,15 @@ class Spawning:
         return {name: count for name, count in self.calls.methods.items() if name not in READS and name not in _HARMLESS}
 
     def listing(self) -> str:
-        """Every machine, folder and file that there is, as VMware's own client says."""
-        files = [self.vcenter.govc("datastore.ls", "-R", "-ds", name) for name in ("LocalDS_0", "LocalDS_1")]
-        return "\n".join([self.vcenter.govc("find", "/DC0"), *files])
+        """Every machine and folder that there is, as VMware's own client says, and every file, as ``[datastore] path``."""
+        return "\n".join([self.vcenter.govc("find", "/DC0"), *self.files()])
+
+    def machines(self) -> list[str]:
+        """Every machine that there is, as VMware's own client says."""
+        return sorted(self.vcenter.govc("find", "/DC0", "-type", "m").splitlines())
+
+    def files(self) -> list[str]:
+        return [f"[{name}] {path}" for name in ("LocalDS_0", "LocalDS_1") for path in paths_below(self.vcenter.datastore(name))]
 
     def put_mark(self, name: str, **changes: Any) -> None:
         """Change the mark of a machine from outside."""
@@ -140,6 +146,10 @@ class Spawning:
             slots = devices.Slots(machine.properties["config.hardware.device"])
             disk = devices.existing_disk(slots, "paravirtual", path)
             vim.run(machine.obj, "ReconfigVM_Task", deadline=deadline, spec=config_spec(device_changes=[*slots.changes, disk]))
+
+
+def paths_below(root: Path) -> list[str]:
+    return sorted(str(path.relative_to(root)) for path in root.rglob("*"))
 
 
 def raw_image(path: Path, size: int = 4 * 1024 * 1024) -> Path:

@@ -26,9 +26,11 @@ from ansible_collections.poolwright.virt.plugins.module_utils.providers.vsphere 
 from ansible_collections.poolwright.virt.tests.contract.labs.vcenter import VCenter
 from ansible_collections.poolwright.virt.tests.contract.labs.vsphere import TEMPLATE, VsphereLab
 from ansible_collections.poolwright.virt.tests.integration.pool.sites import DRIVER, Site, finished, killed
-from ansible_collections.poolwright.virt.tests.seeds import seeds
+from ansible_collections.poolwright.virt.tests.seeds import pairs, seeds, some
 
 FURTHER_RUNS = 2
+LAST_CALL = 30  # of a fill of five machines, or after it
+KILLS = 7
 ACTIONS = ["drop-before", "drop-after", "unavailable", "truncated", "slow"]
 FAULTS = {
     "CloneVM_Task": ["ResourceInUse", "TaskInProgress", "InsufficientResourcesFault", "FileLocked", "NoDiskSpace"],
@@ -169,8 +171,7 @@ def test_the_pool_becomes_exact_whatever_goes_wrong(place: Place, seed: int) -> 
     assert (again["changed"], place.site.mutations(again)) == (False, {})
 
 
-@pytest.mark.parametrize("action", ["drop-before", "drop-after", "truncated"])
-@pytest.mark.parametrize("method", USED)
+@pytest.mark.parametrize(("method", "action"), pairs(USED, ["drop-before", "drop-after", "truncated"], 2, "lost answers to pools"))
 def test_an_answer_lost_once_leaves_nothing_wrong(place: Place, method: str, action: str) -> None:
     place.vcenter.chaos(method, action, times=1)
     place.attempt(4)
@@ -198,11 +199,10 @@ def test_sessions_that_end_in_the_middle_of_a_fill_are_opened_again(place: Place
     place.site.assert_exact(10)
 
 
-@pytest.mark.parametrize("point", seeds(gate=6, soak=20))
-def test_a_fill_killed_at_any_call_is_completed_by_the_next_run(place: Place, point: int) -> None:
+@pytest.mark.parametrize("at", some(range(1, LAST_CALL + 1), KILLS, "kills on a vCenter", always=(1, LAST_CALL)))
+def test_a_fill_killed_at_any_call_is_completed_by_the_next_run(place: Place, at: int) -> None:
     size = 5
-    at = random.Random(point).randint(1, 2 * size + 20)
-    was_killed = killed(place.controller(size, "own", kill_at_call=at, max_parallel=1 + point % 4))
+    was_killed = killed(place.controller(size, "own", kill_at_call=at, max_parallel=1 + at % 4))
     assert was_killed or at > 20
     # The vCenter ends what it was told before the kill.
     assert any(place.attempt(size) for _run in range(FURTHER_RUNS))

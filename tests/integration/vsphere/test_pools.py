@@ -167,11 +167,11 @@ def test_check_mode_changes_nothing_and_foretells_the_run(site: Site) -> None:
 
 
 def test_others_in_the_folder_cost_next_to_nothing(site: Site) -> None:
-    site.run(site.pool(60, clone="full"))
+    site.run(site.pool(30, clone="full"))
     with site.vcenter.vim() as vim:
-        for number in range(60):
+        for number in range(30):
             in_folder(vim, site, f"other-{number}", {})
-    result, calls, changes = site.counted(site.pool(60, clone="full"))
+    result, calls, changes = site.counted(site.pool(30, clone="full"))
     assert not result["changed"]
     assert calls <= 20
     assert changes == {}

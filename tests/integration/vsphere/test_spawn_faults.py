@@ -17,7 +17,7 @@ from ansible_collections.poolwright.virt.plugins.module_utils.vsphere.spawn.mark
 from ansible_collections.poolwright.virt.tests.contract.labs.vcenter import VCenter
 from ansible_collections.poolwright.virt.tests.integration.vsphere.spawning import Spawning, raw_image
 from ansible_collections.poolwright.virt.tests.integration.vsphere.staging import ActingStats, together
-from ansible_collections.poolwright.virt.tests.seeds import seeds
+from ansible_collections.poolwright.virt.tests.seeds import pairs, seeds
 
 FAULTS = {
     "DuplicateName": "name_taken",
@@ -64,19 +64,16 @@ def outcome(spawning: Spawning, **wish: Any) -> tuple[str, dict[str, Any]]:
     return result.get("failure", {}).get("code", ""), result
 
 
-@pytest.mark.parametrize("fault", FAULTS)
-@pytest.mark.parametrize("method", ["CreateFolder", "CloneVM_Task", "MakeDirectory", *OF_IMAGE])
+@pytest.mark.parametrize(("method", "fault"), pairs(["CreateFolder", "CloneVM_Task", "MakeDirectory", *OF_IMAGE], list(FAULTS), 3, "faults of a spawn"))
 def test_a_fault_at_any_step_leaves_nothing(spawning: Spawning, image: Path, method: str, fault: str) -> None:
     name = f"fault-{method}-{fault}".replace("_", "-")
     wish = wish_for(method, image, name)
     wish.pop("clone", None)  # the snapshot that linked clones stand on stays
-    machines = spawning.vcenter.govc("find", "/DC0", "-type", "m")
     files = files_of(spawning)
     spawning.vcenter.fault(method, fault)
     code, result = outcome(spawning, **wish)
     spawning.vcenter.calm()
     assert code == FAULTS[fault]
-    assert spawning.vcenter.govc("find", "/DC0", "-type", "m") == machines
     assert files_of(spawning) == files
     if method in ("ReconfigVM_Task", "PowerOnVM_Task", "CopyVirtualDisk_Task"):
         assert f"removed the machine {name}" in result["undone"]
@@ -84,8 +81,8 @@ def test_a_fault_at_any_step_leaves_nothing(spawning: Spawning, image: Path, met
 
 
 def files_of(spawning: Spawning) -> list[str]:
-    """All files but the stamps of when an image was used."""
-    return [line for line in spawning.listing().splitlines() if "used-" not in line and "/vm/failing" not in line]
+    """All machines, and all files but the stamps of when an image was used."""
+    return [*spawning.machines(), *(line for line in spawning.files() if "used-" not in line)]
 
 
 def test_a_failed_machine_is_kept_where_that_is_asked(spawning: Spawning) -> None:
@@ -102,8 +99,10 @@ def test_a_failed_machine_is_kept_where_that_is_asked(spawning: Spawning) -> Non
     assert "kept-1" not in spawning.listing()
 
 
-@pytest.mark.parametrize("action", LOST)
-@pytest.mark.parametrize("method", ["CreateFolder", "CreateSnapshot_Task", "CloneVM_Task", "MakeDirectory", *OF_IMAGE])
+@pytest.mark.parametrize(
+    ("method", "action"),
+    pairs(["CreateFolder", "CreateSnapshot_Task", "CloneVM_Task", "MakeDirectory", *OF_IMAGE], LOST, 2, "lost answers to a spawn"),
+)
 def test_a_lost_answer_is_looked_for(spawning: Spawning, image: Path, method: str, action: str) -> None:
     name = f"lost-{method}-{action}".replace("_", "-").lower()
     wish = wish_for(method, image, name)

@@ -336,17 +336,29 @@ func (b *buffered) hide() {
 	b.body.WriteString(body)
 }
 
+// To make a new one takes longer than to pack most answers.
+var packers = sync.Pool{New: func() any {
+	z, _ := gzip.NewWriterLevel(nil, gzip.BestSpeed)
+	return z
+}}
+
+func pack(body []byte) []byte {
+	var packed bytes.Buffer
+	z := packers.Get().(*gzip.Writer)
+	defer packers.Put(z)
+	z.Reset(&packed)
+	_, _ = z.Write(body)
+	_ = z.Close()
+	return packed.Bytes()
+}
+
 // send passes the answer on, packed where the client takes that, as a real one does.
 func (b *buffered) send(w http.ResponseWriter, r *http.Request, truncated bool) {
 	body := []byte(likeReal.Replace(b.body.String()))
 	maps.Copy(w.Header(), b.header)
 	w.Header().Del("Content-Length")
 	if strings.Contains(r.Header.Get("Accept-Encoding"), "gzip") && b.header.Get("Content-Encoding") == "" {
-		var packed bytes.Buffer
-		z := gzip.NewWriter(&packed)
-		_, _ = z.Write(body)
-		_ = z.Close()
-		body = packed.Bytes()
+		body = pack(body)
 		w.Header().Set("Content-Encoding", "gzip")
 	}
 	w.WriteHeader(b.status)

@@ -17,6 +17,7 @@ import (
 	"net/url"
 	"os"
 	"os/signal"
+	"runtime/debug"
 	"strconv"
 	"strings"
 	"syscall"
@@ -50,6 +51,8 @@ func delays(spec string) (map[string]int, error) {
 }
 
 func main() {
+	// The inventory takes a few MB and is copied for each answer: by default a third of the time goes into collecting it again.
+	debug.SetGCPercent(800)
 	m := simulator.VPX()
 	listen := flag.String("l", "127.0.0.1:0", "address to listen on; port 0 takes a free one")
 	user, password := flag.String("user", "user", "login"), flag.String("password", "pass", "password")

@@ -2,13 +2,12 @@
 # GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""Real images in all their forms, and a datastore seen through govc."""
+"""Real images in all their forms, and a datastore seen from below."""
 
 from __future__ import annotations
 
 import hashlib
 import io
-import json
 import random
 import subprocess
 import tarfile
@@ -105,19 +104,14 @@ class Shelf:
         return self.transfer.hash(path, self.deadline()).sha256
 
     def files(self) -> list[str]:
-        """Everything in the cache's folder, as govc sees it, paths below it; folders that are always there, empty or not, are left out."""
+        """Everything in the cache's folder, paths below it; folders that are always there, empty or not, are left out."""
         root = self.cache.root(self.datastore)
-        said = json.loads(self.vcenter.govc("datastore.ls", "-ds", root.datastore, "-R", "-json", root.relative))
-        found = []
-        for folder in said:
-            below = folder["folderPath"].partition("] ")[2][len(root.relative) :].strip("/")
-            found += [f"{below}/{file['path']}".strip("/") for file in folder.get("file") or []]
-        return sorted(set(found) - {"claims", "images", "sources", "tmp"})
+        place = self.vcenter.datastore(root.datastore).joinpath(*root.parts)
+        return sorted({str(path.relative_to(place)) for path in place.rglob("*")} - {"claims", "images", "sources", "tmp"})
 
     def leftovers(self) -> list[str]:
         """What a run must not leave: claims, temporary folders, imported machines and their folders."""
         inside = [name for name in self.files() if name.startswith(("claims/", "tmp/"))]
         machines = [name for name in self.vcenter.govc("find", "/", "-type", "m").splitlines() if "poolwright-tmp" in name]
-        said = json.loads(self.vcenter.govc("datastore.ls", "-ds", self.datastore.name, "-json"))
-        beside = [file["path"] for folder in said for file in folder.get("file") or [] if file["path"].startswith("poolwright-tmp")]
+        beside = [path.name for path in self.vcenter.datastore(self.datastore.name).glob("poolwright-tmp*")]
         return [*inside, *machines, *beside]

@@ -27,7 +27,7 @@ from ansible_collections.poolwright.virt.plugins.module_utils.vsphere.images.set
 from ansible_collections.poolwright.virt.tests.contract.labs.vcenter import VCenter
 from ansible_collections.poolwright.virt.tests.integration.vsphere.images.staging import DISK_SHA256, Shelf
 from ansible_collections.poolwright.virt.tests.integration.vsphere.staging import together
-from ansible_collections.poolwright.virt.tests.seeds import seeds, some
+from ansible_collections.poolwright.virt.tests.seeds import pairs, seeds, some
 from ansible_collections.poolwright.virt.tests.unit.images.fixtures import WebServer
 
 PROGRAM = Path(__file__).parent / "run_ensure.py"
@@ -51,15 +51,16 @@ CALLED = {
     "flat": ["CreateVirtualDisk_Task", "DeleteDatastoreFile_Task", "PUT /folder"],
     "monolithicSparse": ["CopyVirtualDisk_Task", "PUT /folder"],
 }
-CASES = [(form, method, action) for form, methods in CALLED.items() for method in methods for action in ("drop-before", "drop-after")]
+CASES = pairs([(form, method) for form, methods in CALLED.items() for method in methods], ["drop-before", "drop-after"], 1, "lost answers to an import")
 
 
 def image_of(images: dict[str, Path], form: str) -> VMwareImage:
     return VMwareImage(str(images[form]), disk_type="thin" if form == "flat" else "")
 
 
-@pytest.mark.parametrize(("form", "method", "action"), CASES, ids=str)
-def test_one_lost_answer_is_made_good(shelf: Shelf, images: dict[str, Path], vcenter: VCenter, form: str, method: str, action: str) -> None:
+@pytest.mark.parametrize(("way", "action"), CASES, ids=str)
+def test_one_lost_answer_is_made_good(shelf: Shelf, images: dict[str, Path], vcenter: VCenter, way: tuple[str, str], action: str) -> None:
+    form, method = way
     vcenter.chaos(method, action, times=1)
     disk = shelf.ensure(image_of(images, form), size_gb=1)
     vcenter.calm()
@@ -153,7 +154,7 @@ def request_of(vcenter: VCenter, settings: Settings, source: object, **more: obj
     return {"where": where, "user": vcenter.user, "password": vcenter.password, "settings": asdict(settings), "source": str(source), **more}
 
 
-@pytest.mark.parametrize("kill_at", some(range(8, 100, 5), gate=6))
+@pytest.mark.parametrize("kill_at", some(range(8, 99), 6, "kills of an import", always=(8, 98)))
 def test_a_killed_run_leaves_what_the_next_one_makes_good(
     shelf: Shelf, images: dict[str, Path], vcenter: VCenter, settings: Settings, start_python: Callable[..., subprocess.Popen[str]], kill_at: int
 ) -> None:
