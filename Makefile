@@ -8,7 +8,7 @@ setup := tests/setup
 
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
-.PHONY: help quickstart quickstart-clean demo-evacuate test lint sanity sanity-floor unit unit-newest contract backends integration vsphere floor molecule soak bench docs dev debian-guest lab-up lab-down clean
+.PHONY: help quickstart quickstart-clean demo-evacuate test lint sanity sanity-floor unit unit-newest contract backends lvm integration vsphere floor molecule soak bench docs dev debian-guest lab-up lab-down clean
 
 help: ## list what can be done here
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-17s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -43,8 +43,11 @@ unit-newest: ## unit tests on the newest Python: every test, with few of its cas
 contract: lab-up ## every provider against its contract, each on the real thing
 	@$(setup)/with.sh newest python -m pytest tests/contract --ignore tests/contract/imagebackend --lab dummy,libvirt_test,libvirt_qemu,vsphere -n 4
 
-backends: lab-up ## every image backend against its contract, each on the real thing
-	@$(setup)/with.sh newest python -m pytest tests/contract/imagebackend --backend flat,qcow2,lvm,lvm_thin,rbd,ploop --table docs/backends.md
+backends: lab-up ## image backends in files and on Ceph against their contract
+	@$(setup)/with.sh newest python -m pytest tests/contract/imagebackend --backend flat,qcow2,rbd,ploop --table docs/backends.md -n 2 --dist worksteal
+
+lvm: lab-up ## image backends on LVM against the same, in guests of their own
+	@$(setup)/with.sh newest python -m pytest tests/contract/imagebackend --backend lvm,lvm_thin --table docs/backends.md
 
 integration: lab-up ## modules, roles and playbooks on real guests and storage
 	@$(setup)/with.sh newest python -m pytest tests/integration --ignore tests/integration/vsphere -n 4 --dist loadfile

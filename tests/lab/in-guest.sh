@@ -52,16 +52,40 @@ cp -a /dev/lvm/. /etc/lvm/
 mkdir -p /dev/shm /run/lvm /run/lock/lvm /run/modules/lib/modules
 mount -t tmpfs shm /dev/shm
 ln -s "/usr/lib/uml/modules/$(uname -r)" /run/modules/lib/modules/
-for module in dm-mod dm-thin-pool dm-snapshot loop; do modprobe -d /run/modules "$module"; done
+for module in dm-mod dm-thin-pool dm-snapshot; do modprobe -d /run/modules "$module"; done
+modprobe -d /run/modules loop max_loop=4
+# Each command of LVM's looks at all that is in /dev: by itself that is 600 terminals.
+mv /dev/work /run/work
+rm -rf /dev/lvm /dev/tty?* /dev/pty*
 # Nothing like udev runs here, so LVM makes its device nodes itself; nor does its monitor, and nobody needs its backups. The
 # memory that LVM lays by and locks, should it have to suspend what it swaps to, is half of what a command costs here.
-printf '%s\n' 'activation {' ' udev_sync = 0' ' udev_rules = 0' ' monitoring = 0' ' reserved_memory = 0' ' reserved_stack = 0' '}' \
-    'backup {' ' backup = 0' ' archive = 0' '}' 'devices {' ' obtain_device_list_from_udev = 0' ' external_device_info_source = "none"' \
-    ' md_component_detection = 0' ' multipath_component_detection = 0' '}' >/etc/lvm/lvmlocal.conf
+cat >/etc/lvm/lvmlocal.conf <<'CONF'
+activation {
+    udev_sync = 0
+    udev_rules = 0
+    monitoring = 0
+    reserved_memory = 0
+    reserved_stack = 0
+}
+backup {
+    backup = 0
+    archive = 0
+}
+global {
+    use_aio = 0
+}
+devices {
+    hints = "none"
+    obtain_device_list_from_udev = 0
+    external_device_info_source = "none"
+    md_component_detection = 0
+    multipath_component_detection = 0
+}
+CONF
 : >/etc/lvm/lvm.conf
-. /dev/work/places
+. /run/work/places
 cd /
-bash /dev/work/command </dev/null
+bash /run/work/command </dev/null
 echo "the command ended with status $?."
 echo o >/proc/sysrq-trigger
 sleep 60

@@ -47,6 +47,7 @@ class Stage:
 STAGES = (
     Stage("lab-up", 1.0),
     Stage("debian-guest", 1.0),
+    Stage("lvm", 1.0, ("lab-up",)),
     Stage("backends", 1.0, ("lab-up",)),
     Stage("integration", 1.0, ("lab-up",)),
     Stage("vsphere", 1.0),

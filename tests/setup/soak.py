@@ -22,7 +22,9 @@ from pathlib import Path
 from ansible_collections.poolwright.virt.tests.setup.results import Outcome, read_results, table
 
 ROOT = Path(__file__).resolve().parents[2]
-DRAWS = re.compile(r"^(from hypothesis|from ansible_collections\.poolwright\.virt\.tests import .*\bseeds\b|from ansible_collections\S+\.seeds )", re.MULTILINE)
+DRAWS = re.compile(r"^from (hypothesis|ansible_collections\.poolwright\.virt\.tests(\.seeds| import seeds|\S+\.sampling))\b", re.MULTILINE)
+# What files of a folder are run with.
+OPTIONS = {"tests/contract/imagebackend": ("--backend", "flat,qcow2,rbd,ploop")}
 
 
 def files_that_draw() -> list[Path]:
@@ -41,7 +43,7 @@ def run(path: Path, seed: int) -> Outcome:
     begun = time.monotonic()
     with tempfile.TemporaryDirectory() as folder:
         report = f"--junitxml={folder}/pytest.xml"
-        command = [sys.executable, "-m", "pytest", "-q", "-n", str(len(os.sched_getaffinity(0))), report, str(path)]
+        command = [sys.executable, "-m", "pytest", "-q", "-n", str(len(os.sched_getaffinity(0))), report, *OPTIONS.get(str(path.parent), ()), str(path)]
         done = subprocess.run(
             command, cwd=ROOT, env=environment, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, check=False
         )

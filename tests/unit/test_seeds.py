@@ -43,3 +43,26 @@ def test_a_drawn_seed_is_kept_for_the_processes_that_are_started(monkeypatch: py
     assert os.environ[seeds.SEED] == str(drawn)
     assert seeds.first_seed() == drawn
     assert f"{seeds.SEED}={drawn}" in seeds.described()
+
+
+def test_some_cases_are_always_taken(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv(seeds.SOAK, raising=False)
+    for number in range(40):
+        monkeypatch.setenv(seeds.SEED, str(number))
+        few = seeds.some(range(20), gate=4, always=(0, 19))
+        assert (few[0], few[-1], len(few)) == (0, 19, 4)
+
+
+def test_pairs_have_every_one_of_both_in_each_round(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv(seeds.SOAK, raising=False)
+    seen = set()
+    for number in range(40):
+        monkeypatch.setenv(seeds.SEED, str(number))
+        few = seeds.pairs("abcde", "xyz", 1, "a test")
+        assert {first for first, _second in few} == set("abcde")
+        assert {second for _first, second in few} == set("xyz")
+        assert len(few) == 5
+        seen.update(few)
+    assert len(seen) == 15
+    monkeypatch.setenv(seeds.SOAK, "1")
+    assert set(seeds.pairs("abcde", "xyz", 1, "a test")) == seen

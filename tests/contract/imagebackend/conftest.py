@@ -14,7 +14,7 @@ from pathlib import Path
 
 import pytest
 
-from ansible_collections.poolwright.virt.tests.contract.imagebackend.guest import GuestRuns, Reporter
+from ansible_collections.poolwright.virt.tests.contract.imagebackend.guest import INSIDE, GuestRuns, Reporter
 from ansible_collections.poolwright.virt.tests.contract.imagebackend.labs.base import DiskLab, LabFailed
 from ansible_collections.poolwright.virt.tests.contract.imagebackend.labs.directories import FlatLab, PloopLab, Qcow2Lab
 from ansible_collections.poolwright.virt.tests.contract.imagebackend.labs.lvm import LvmLab, LvmThinLab
@@ -23,10 +23,11 @@ from ansible_collections.poolwright.virt.tests.contract.imagebackend.staging imp
 from ansible_collections.poolwright.virt.tests.contract.imagebackend.table import Outcomes, as_lines, write_into
 
 LABS: dict[str, type[DiskLab]] = {lab.name: lab for lab in (FlatLab, Qcow2Lab, LvmLab, LvmThinLab, RbdLab, PloopLab)}
+CASE = "poolwright_case"
 # Labs are no tests, whatever their files are called.
 collect_ignore_glob = ["labs/*"]
 
-OUTCOMES: pytest.StashKey[Outcomes] = pytest.StashKey()
+OUTCOMES: pytest.StashKey[OutcomesHeard] = pytest.StashKey()
 CHOSEN: pytest.StashKey[list[str]] = pytest.StashKey()
 GUEST: pytest.StashKey[GuestRuns] = pytest.StashKey()
 
@@ -41,10 +42,15 @@ def pytest_configure(config: pytest.Config) -> None:
     unknown = [name for name in names if name not in LABS]
     if unknown or not names:
         raise pytest.UsageError(f"--backend: there is no lab {', '.join(unknown) or ''!r}; known are {', '.join(LABS)}")
+    in_guests = [name for name in names if LABS[name].in_guest and not INSIDE]
+    if in_guests and config.getoption("numprocesses", None):
+        raise pytest.UsageError(f"--backend: {', '.join(in_guests)} run in a guest for each core already: leave -n out, or run the others apart")
     config.stash[CHOSEN] = names
-    config.stash[OUTCOMES] = {}
     config.stash[GUEST] = GuestRuns(config)
-    config.pluginmanager.register(Reporter(config))
+    config.stash[OUTCOMES] = OutcomesHeard()
+    config.pluginmanager.register(config.stash[OUTCOMES])
+    if INSIDE:
+        config.pluginmanager.register(Reporter(config))
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
@@ -76,8 +82,8 @@ def pytest_runtest_protocol(item: pytest.Item, nextitem: pytest.Item | None) -> 
     if not guest.wanted(LABS.get(lab)):
         return None
     item.ihook.pytest_runtest_logstart(nodeid=item.nodeid, location=item.location)
-    for report in guest.reports(lab, item):
-        note(item, report)
+    for report in guest.reports(item):
+        name_case(item, report)
         item.ihook.pytest_runtest_logreport(report=report)
     item.ihook.pytest_runtest_logfinish(nodeid=item.nodeid, location=item.location)
     return True
@@ -123,7 +129,7 @@ def site(request: pytest.FixtureRequest, tmp_path: Path, supplies: Supplies, lab
         pytest.fail(f"the lab {name} cannot be started: {found}", pytrace=False)
     found.begin()
     try:
-        yield Site(found, supplies, tmp_path)
+        yield Site(request.node.name, found, supplies, tmp_path)
     finally:
         found.end()
 
@@ -131,21 +137,34 @@ def site(request: pytest.FixtureRequest, tmp_path: Path, supplies: Supplies, lab
 @pytest.hookimpl(wrapper=True)
 def pytest_runtest_makereport(item: pytest.Item) -> Generator[None, pytest.TestReport, pytest.TestReport]:
     report = yield
-    note(item, report)
+    name_case(item, report)
     return report
 
 
-def note(item: pytest.Item, report: pytest.TestReport) -> None:
+def name_case(item: pytest.Item, report: pytest.TestReport) -> None:
+    """So that it is known to whoever gets the report: that may be another process."""
     lab = lab_of(item)
-    if lab:
-        outcomes = item.config.stash[OUTCOMES]
-        key = (str(getattr(item, "originalname", item.name)), lab)
-        if report.failed or (report.when == "call" and outcomes.get(key) != "failed"):
-            outcomes[key] = "failed" if report.failed else str(report.outcome)
+    if lab and not any(key == CASE for key, _value in report.user_properties):
+        report.user_properties.append((CASE, [str(getattr(item, "originalname", item.name)), lab]))
+
+
+class OutcomesHeard:
+    """Of each case and lab, whether it passed."""
+
+    def __init__(self) -> None:
+        self.found: Outcomes = {}
+
+    def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
+        for name, value in report.user_properties:
+            if name == CASE and (report.failed or report.when == "call"):
+                case, lab = map(str, value)  # type: ignore[call-overload]
+                self.found[case, lab] = "failed" if report.failed else self.found.get((case, lab), str(report.outcome))
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: pytest.Config) -> None:
-    outcomes, names = config.stash[OUTCOMES], config.stash[CHOSEN]
+    # Processes end them in any order.
+    outcomes = dict(sorted(config.stash[OUTCOMES].found.items()))
+    names = config.stash[CHOSEN]
     if not outcomes:
         return
     terminalreporter.section("the image backends, case by case")

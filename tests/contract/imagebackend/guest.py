@@ -2,10 +2,14 @@
 # BSD-2-Clause license (see LICENSES/BSD-2-Clause.txt)
 # SPDX-License-Identifier: BSD-2-Clause
 
-"""Cases that run in a guest: the same pytest on the same files, and its reports brought back."""
+"""Cases that run in guests: the same pytest on the same files, and its reports fetched back.
+
+A guest has one core, so there is one for each core of this machine. Each knows all the cases, and takes one that no other has taken.
+"""
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 import shlex
@@ -20,99 +24,116 @@ from pathlib import Path
 import pytest
 
 from ansible_collections.poolwright.virt.tests.contract.imagebackend.labs.base import DiskLab
+from ansible_collections.poolwright.virt.tests.seeds import SEED, SOAK
 
 INSIDE = os.environ.get("POOLWRIGHT_IN_GUEST") == "1"
-_REPORTS = "POOLWRIGHT_REPORTS"
+_SHARED = "POOLWRIGHT_SHARED"
+_MOST = 4  # guests
 
 
 class Reporter:
-    """Inside the guest: writes each report down."""
+    """Inside a guest: takes cases, and writes each report down."""
 
     def __init__(self, config: pytest.Config) -> None:
         self._config = config
+        self._shared = Path(os.environ.get(_SHARED, "."))
+
+    @pytest.hookimpl(tryfirst=True)
+    def pytest_runtest_protocol(self, item: pytest.Item) -> bool | None:
+        try:
+            # One host makes it for all guests: it fails for all but one.
+            (self._shared / "taken" / hashlib.sha256(item.nodeid.encode()).hexdigest()).mkdir()
+        except FileExistsError:
+            return True
+        return None
 
     def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
-        path = os.environ.get(_REPORTS)
-        if path:
-            data = self._config.hook.pytest_report_to_serializable(config=self._config, report=report)
-            with open(path, "a", encoding="utf-8") as stream:
-                stream.write(json.dumps(data) + "\n")
+        data = self._config.hook.pytest_report_to_serializable(config=self._config, report=report)
+        with open(self._shared / f"reports-{os.environ['POOLWRIGHT_GUEST']}", "a", encoding="utf-8") as stream:
+            stream.write(json.dumps(data) + "\n")
 
 
 class GuestRuns:
-    """Outside: a guest for each lab that needs one. They are started early, work beside each other, and are waited for at their first case."""
+    """Outside: the guests. They are started early, work beside the cases that need none, and are waited for at the first case of theirs."""
 
     def __init__(self, config: pytest.Config) -> None:
         self._config = config
-        self._guests: dict[str, _Guest] = {}
+        self._folder = tempfile.TemporaryDirectory(prefix="poolwright-guest-")
+        self._guests: list[_Guest] = []
+        self._reports: dict[str, list[pytest.TestReport]] | None = None
 
     def wanted(self, lab: type[DiskLab] | None) -> bool:
         return lab is not None and lab.in_guest and not INSIDE
 
     def start(self, cases: Mapping[str, Sequence[str]]) -> None:
         """:param cases: by lab, the names of its cases."""
-        for lab, names in cases.items():
-            self._guests[lab] = _Guest(self._config, lab, names)
+        labs = list(cases)
+        # Pinned to a core: the kernel and what it runs are processes that wait for each other all the time.
+        cores = sorted(os.sched_getaffinity(0))[: min(_MOST, sum(map(len, cases.values())))]
+        shared = Path(self._folder.name)
+        (shared / "taken").mkdir()
+        for number, core in enumerate(cores):
+            # Each begins with another lab, as long as there are some.
+            begin = number % len(labs)
+            own = [*labs[begin:], *labs[:begin]]
+            self._guests.append(_Guest(self._config, number, core, own, [case for lab in own for case in cases[lab]], shared))
 
-    def reports(self, lab: str, item: pytest.Item) -> list[pytest.TestReport]:
-        """What the guest said about a case; a failure where it said nothing."""
-        return self._guests[lab].reports(item)
+    def reports(self, item: pytest.Item) -> list[pytest.TestReport]:
+        """What a guest reported of a case; a failure where none did."""
+        if self._reports is None:
+            self._reports = defaultdict(list)
+            for guest in self._guests:
+                for report in guest.reports():
+                    self._reports[report.nodeid].append(report)
+        found = self._reports.get(item.nodeid)
+        if found:
+            return found
+        why = "\n".join(["no guest reported this case; they wrote last:", *(guest.output[-3000:] for guest in self._guests)])
+        return [pytest.TestReport(item.nodeid, item.location, {}, "failed", why, "call")]
 
     def stop(self) -> None:
-        for guest in self._guests.values():
+        for guest in self._guests:
             guest.stop()
+        self._folder.cleanup()
 
 
 class _Guest:
-    def __init__(self, config: pytest.Config, lab: str, cases: Sequence[str]) -> None:
+    """:param shared: a directory that all guests write to."""
+
+    def __init__(self, config: pytest.Config, number: int, core: int, labs: Sequence[str], cases: Sequence[str], shared: Path) -> None:
         self._config = config
-        self._folder = tempfile.TemporaryDirectory(prefix="poolwright-guest-")
-        self._reports: dict[str, list[pytest.TestReport]] | None = None
-        self._said = ""
-        folder, root = Path(self._folder.name), config.rootpath
-        (folder / "cases").write_text("\n".join(cases))
-        pytest_command = [sys.executable, "-m", "pytest", "-q", "-o", "cache_dir=/tmp/pytest-cache", "--backend", lab, f"@{folder / 'cases'}"]
-        settings = {"POOLWRIGHT_IN_GUEST": "1", _REPORTS: str(folder / "reports"), "PYTHONDONTWRITEBYTECODE": "1"}
-        path = os.environ.get("ANSIBLE_COLLECTIONS_PATH")
-        if path:
-            settings["ANSIBLE_COLLECTIONS_PATH"] = path
+        self._output, self._reports = shared / f"output-{number}", shared / f"reports-{number}"
+        root, arguments = config.rootpath, shared / f"cases-{number}"
+        arguments.write_text("\n".join(cases))
+        pytest_command = [sys.executable, "-m", "pytest", "-q", "-o", "cache_dir=/tmp/pytest-cache", "--backend", ",".join(labs), f"@{arguments}"]
+        settings = {"POOLWRIGHT_IN_GUEST": "1", "POOLWRIGHT_GUEST": str(number), _SHARED: str(shared), "PYTHONDONTWRITEBYTECODE": "1"}
+        settings |= {key: os.environ[key] for key in ("ANSIBLE_COLLECTIONS_PATH", SEED, SOAK) if key in os.environ}
         command = (
             f"cd {shlex.quote(str(root))} && env {' '.join(f'{key}={shlex.quote(value)}' for key, value in settings.items())} {shlex.join(pytest_command)}"
         )
         checkout = Path(__file__).resolve().parents[3]
         visible = [part for directory in sorted({checkout, root, Path(sys.prefix)}) for part in ("-r", str(directory))]
-        with open(folder / "said", "wb") as said:
+        with open(self._output, "wb") as output:
             # In a session of its own, which can be ended as a whole.
             self._process = subprocess.Popen(
-                [str(checkout / "tests/lab/in-guest.sh"), "-w", str(folder), *visible, command],
+                ["taskset", "--cpu-list", str(core), str(checkout / "tests/lab/in-guest.sh"), "-w", str(shared), *visible, command],
                 stdin=subprocess.DEVNULL,
-                stdout=said,
-                stderr=said,
+                stdout=output,
+                stderr=output,
                 start_new_session=True,
             )
 
-    def reports(self, item: pytest.Item) -> list[pytest.TestReport]:
-        if self._reports is None:
-            self._reports = self._collect()
-        found = self._reports.get(item.nodeid)
-        if found:
-            return found
-        why = f"the guest did not report this case; it said last:\n{self._said[-3000:]}"
-        return [pytest.TestReport(item.nodeid, item.location, {}, "failed", why, "call")]
+    @property
+    def output(self) -> str:
+        return self._output.read_text(errors="replace")
+
+    def reports(self) -> list[pytest.TestReport]:
+        """All, once the guest has ended."""
+        self._process.wait()
+        lines = self._reports.read_text(encoding="utf-8").splitlines() if self._reports.exists() else []
+        return [self._config.hook.pytest_report_from_serializable(config=self._config, data=json.loads(line)) for line in lines]
 
     def stop(self) -> None:
         if self._process.poll() is None:
             os.killpg(self._process.pid, signal.SIGTERM)
             self._process.wait()
-        self._folder.cleanup()
-
-    def _collect(self) -> dict[str, list[pytest.TestReport]]:
-        found: dict[str, list[pytest.TestReport]] = defaultdict(list)
-        self._process.wait()
-        folder = Path(self._folder.name)
-        self._said = (folder / "said").read_text(errors="replace")
-        if (folder / "reports").exists():
-            for line in (folder / "reports").read_text(encoding="utf-8").splitlines():
-                report = self._config.hook.pytest_report_from_serializable(config=self._config, data=json.loads(line))
-                found[report.nodeid].append(report)
-        return found

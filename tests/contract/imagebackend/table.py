@@ -6,6 +6,7 @@
 
 from __future__ import annotations
 
+import fcntl
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
@@ -29,7 +30,16 @@ def write_into(path: Path, outcomes: Mapping[tuple[str, str], str], labs: Sequen
 
     :raises ValueError: the file has no such marks.
     """
-    text = path.read_text(encoding="utf-8")
+    with open(path, "r+", encoding="utf-8") as stream:
+        # Two runs, for some of the labs each, may end at once.
+        fcntl.flock(stream, fcntl.LOCK_EX)
+        text = _filled(path, stream.read(), outcomes, labs)
+        stream.seek(0)
+        stream.truncate()
+        stream.write(text)
+
+
+def _filled(path: Path, text: str, outcomes: Mapping[tuple[str, str], str], labs: Sequence[str]) -> str:
     head, begin, rest = text.partition(_BEGIN)
     old, end, tail = rest.partition(_END)
     if not begin or not end:
@@ -39,7 +49,7 @@ def write_into(path: Path, outcomes: Mapping[tuple[str, str], str], labs: Sequen
     rows = [f"| case | {' | '.join(f'`{lab}`' for lab in labs)} |", f"|---|{'---|' * len(labs)}"]
     rows += [f"| {case} | {' | '.join(known.get((case, lab), '-') for lab in labs)} |" for case in cases]
     rows.append(f"| **{len(cases)} cases** | {' | '.join(_counted(known, lab) for lab in labs)} |")
-    path.write_text("".join([head, begin, "\n\n", "\n".join(rows), "\n\n", end, tail]), encoding="utf-8")
+    return "".join([head, begin, "\n\n", "\n".join(rows), "\n\n", end, tail])
 
 
 def _read(text: str, labs: Sequence[str]) -> Outcomes:

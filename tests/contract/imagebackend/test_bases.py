@@ -19,7 +19,7 @@ from ansible_collections.poolwright.virt.plugins.module_utils.imagebackend.recor
 from ansible_collections.poolwright.virt.plugins.module_utils.storage.pruning import pruned
 from ansible_collections.poolwright.virt.plugins.module_utils.storage.request import module_options
 from ansible_collections.poolwright.virt.tests.contract.imagebackend.staging import LONG, MIB, Site
-from ansible_collections.poolwright.virt.tests.contract.imagebackend.test_disks_interrupted import through_all_steps
+from ansible_collections.poolwright.virt.tests.contract.imagebackend.test_disks_interrupted import through_steps
 from ansible_collections.poolwright.virt.tests.unit.storage.filled import filled
 
 
@@ -121,7 +121,7 @@ def test_killed_at_each_step_of_pruning(site: Site) -> None:
         assert site.disk.remove(site.soon)
         assert len(site.disk.bases(site.soon)) == 1
 
-    def mend() -> None:
+    def repair() -> None:
         prune(site)
         assert site.volumes() == []
         prepare()
@@ -129,7 +129,7 @@ def test_killed_at_each_step_of_pruning(site: Site) -> None:
     if keeps_none(site):
         return
     prepare()
-    through_all_steps(site, lambda: prune(site), mend)
+    through_steps(site, lambda: prune(site), repair)
     assert prune(site)["changed"]
     assert site.volumes() == []
 

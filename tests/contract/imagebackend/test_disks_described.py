@@ -6,7 +6,7 @@
 
 from __future__ import annotations
 
-import functools
+import itertools
 from typing import Any
 
 import pytest
@@ -23,8 +23,7 @@ from ansible_collections.poolwright.virt.plugins.module_utils.storage import dig
 from ansible_collections.poolwright.virt.plugins.module_utils.storage.record import OwnDisk
 from ansible_collections.poolwright.virt.tests.contract.imagebackend.described import GB, Described
 from ansible_collections.poolwright.virt.tests.contract.imagebackend.staging import MIB, Site
-
-STEPS = 150
+from ansible_collections.poolwright.virt.tests.contract.imagebackend.test_disks_interrupted import through_steps
 
 
 @pytest.fixture
@@ -198,15 +197,18 @@ def test_a_run_that_was_killed_anywhere_is_mended_by_the_next(site: Site, descri
     described.run(disks=[{**described.flat("first"), **image}])
     # To make a disk anew takes long in the guest: there one grows again and again.
     grows = what == "growth" and site.lab.in_guest
-    for step in range(1, STEPS):
+    times = itertools.count()
+
+    def prepare() -> None:
         if grows:
-            wanted = {**image, "size_gb": (8 + step) * GB}
-        if before and not (grows and step > 1):
+            wanted["size_gb"] += GB
+        elif before:
             described.run(**before)
-        said = site.begin(functools.partial(described.run, **wanted), step).end()
-        assert said in ("Killed", "Late", ""), said
+
+    def repair() -> None:
         described.run(**wanted)
-        if step == 1 or (step % 4 == 1 and not site.lab.in_guest):
+        time = next(times)
+        if time == 0 or (time % 4 == 0 and not site.lab.in_guest):
             assert described.run(**wanted)["changed"] is False
         if what == "absence":
             assert not site.disk.exists(site.soon)
@@ -216,11 +218,11 @@ def test_a_run_that_was_killed_anywhere_is_mended_by_the_next(site: Site, descri
             assert described.digest(own) == (own.origin.digest or image_digest(site))
             if not (grows or site.lab.clear()):
                 described.run(state="absent")
-        if said == "":
-            break
-    else:
-        pytest.fail("the run does not end")
-    assert step > 2
+        prepare()
+
+    if before:
+        described.run(**before)
+    assert through_steps(site, lambda: described.run(**wanted), repair) > 1
     described.run(state="absent")
     assert described.nothing_is_left()
 

@@ -12,6 +12,7 @@ import pytest
 
 from ansible_collections.poolwright.virt.plugins.module_utils.errors import NotFound
 from ansible_collections.poolwright.virt.tests.contract.imagebackend.staging import MIB, Site
+from ansible_collections.poolwright.virt.tests.contract.imagebackend.test_disks_interrupted import through_steps
 
 # Longer than one tag of LVM's takes, and with what none takes as it is.
 TEXT = json.dumps({"source": "https://example.org/a b?c", "words": [f"word {number * 7919}" for number in range(200)], "umlaut": "ä"})
@@ -51,14 +52,12 @@ def test_a_place_that_is_not_there_has_no_notes(site: Site) -> None:
 def test_a_note_is_there_as_a_whole_wherever_its_writer_is_killed(site: Site) -> None:
     note = site.disk.note()
     note.write("before", site.soon)
-    for step in range(1, 40):
-        said = site.begin(lambda: note.write(TEXT, site.soon), step).end()
+
+    def repair() -> None:
         assert note.read(site.soon) in ("before", TEXT)
         note.write("before", site.soon)
-        if said == "":
-            break
-    else:
-        pytest.fail("the writing does not end")
+
+    through_steps(site, lambda: note.write(TEXT, site.soon), repair)
     note.remove(site.soon)
     assert site.volumes() == []
 

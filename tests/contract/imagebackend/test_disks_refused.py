@@ -23,6 +23,7 @@ from ansible_collections.poolwright.virt.plugins.module_utils.errors import (
 )
 from ansible_collections.poolwright.virt.plugins.module_utils.imagebackend.base import Image
 from ansible_collections.poolwright.virt.plugins.module_utils.imagebackend.disks import blank
+from ansible_collections.poolwright.virt.tests.contract.imagebackend.sampling import boundary
 from ansible_collections.poolwright.virt.tests.contract.imagebackend.staging import MIB, Site
 
 
@@ -123,15 +124,14 @@ def test_no_room_is_said_and_leaves_nothing(site: Site) -> None:
 def test_whatever_room_is_lacking_nothing_is_left_and_more_room_is_enough(site: Site, way: str) -> None:
     """At each write in turn: the room ends ever later, until it is enough."""
     for kind, amounts in site.lab.shortages.items():
-        outcomes = []
-        for amount in amounts:
+
+        def enough(amount: int, kind: str = kind) -> bool:
             with site.lab.room(kind, amount) as location:
-                outcomes.append(make_within(site, site.lab.disk(location=location, full=way == "a copy of an image"), way))
+                done = make_within(site, site.lab.disk(location=location, full=way == "a copy of an image"), way)
                 assert site.volumes(location) == []
-            if outcomes[-1]:
-                break
-        assert not outcomes[0], kind
-        assert outcomes[-1], f"{amounts[-1]} {kind} were not enough"
+            return done
+
+        boundary(amounts, enough, f"{site.case} {kind}")
 
 
 def make_within(site: Site, disk: Image, way: str) -> bool:

@@ -140,8 +140,11 @@ Lab = TypeVar("Lab", bound=DiskLab)
 def for_one_case(lab: Lab) -> Iterator[Lab]:
     """A lab whose storage others started, with an empty location."""
     lab.start()
-    lab.begin()
     try:
-        yield lab
+        lab.begin()
+        try:
+            yield lab
+        finally:
+            lab.end()
     finally:
-        lab.end()
+        lab.stop()

@@ -2,7 +2,7 @@
 # BSD-2-Clause license (see LICENSES/BSD-2-Clause.txt)
 # SPDX-License-Identifier: BSD-2-Clause
 
-"""RBD on the Ceph cluster of the lab; ``POOLWRIGHT_CEPH_CONF`` names another one that has its two pools."""
+"""RBD on the Ceph cluster of the lab; ``POOLWRIGHT_CEPH_CONF`` names another one."""
 
 from __future__ import annotations
 
@@ -10,22 +10,27 @@ import contextlib
 import itertools
 import json
 import os
+import subprocess
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import ClassVar
+from typing import Any, ClassVar
 
 from ansible_collections.poolwright.virt.plugins.module_utils.imagebackend import ceph_client
 from ansible_collections.poolwright.virt.plugins.module_utils.imagebackend.options import DiskOptions
-from ansible_collections.poolwright.virt.tests.contract.imagebackend.labs.base import DiskLab, LabFailed, run
+from ansible_collections.poolwright.virt.tests.contract.imagebackend.labs.base import DiskLab, LabFailed
 
 _ROOT = Path(__file__).resolve().parents[4]
 _CONF = os.environ.get("POOLWRIGHT_CEPH_CONF") or str(_ROOT / ".work" / "lab" / "ceph" / "ceph.conf")
-_NARROW = "narrow"
+_PYTHON = "/usr/bin/python3"  # of Debian, as Ceph's libraries are
+# Processes of one run have pools of their own: what one does to a quota is not for another.
+_OWN = os.environ.get("PYTEST_XDIST_WORKER", "")
+_NARROW, _TINY = (f"{name}-{_OWN}" if _OWN else name for name in ("narrow", "tiny"))
+_TINY_QUOTA = 2 * 1024 * 1024
 
 
 class RbdLab(DiskLab):
-    """A namespace of the pool ``rbd`` for each case, and the pool ``tiny``, whose quota is 2 MiB."""
+    """A namespace of the pool ``rbd`` for each case, and two pools: one whose quota is 2 MiB, and one whose quota changes."""
 
     name = backend = "rbd"
     keeps_bases = True
@@ -36,69 +41,77 @@ class RbdLab(DiskLab):
     changing: ClassVar[Mapping[str, Sequence[int]]] = {"MiB": (0, 64)}
     takes_room: ClassVar[Mapping[str, frozenset[str]]] = {"MiB": frozenset({"flatten"})}
     options = DiskOptions(conf=_CONF)
+    no_location = "nowhere"
 
     def __init__(self, folder: Path) -> None:
         super().__init__(folder)
         self._cases = itertools.count()
+        self._pools: set[str] = set()
 
     def start(self) -> None:
         if not os.path.exists(_CONF):
             raise LabFailed(f"there is no {_CONF}: run make lab-up")
-        self._rbd("ls")
-        # A pool whose quota changes: that of "tiny" is what other cases count on, and the cluster counts late.
-        if _NARROW not in self._ceph("osd", "pool", "ls").split():
-            self._ceph("osd", "pool", "create", _NARROW, "1")
-            self._rbd("pool", "init", _NARROW)
+        # Without the program's folder in its path: there this file would be taken for Ceph's library.
+        command = [_PYTHON, "-I", str(Path(__file__).with_name("ceph_hands.py")), _CONF]
+        self._process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+        try:
+            self._ask("names", "rbd")
+        except LabFailed:
+            self.stop()
+            raise
 
     def stop(self) -> None:
-        pass
+        with self._process:
+            pass
 
     def begin(self) -> None:
         self.location = f"rbd/case-{os.getpid()}-{next(self._cases)}"
-        self.no_location = "nowhere"
-        self.tiny_location = "tiny"
-        self._rbd("namespace", "create", self.location)
+        self._ask("make_namespace", self.location)
 
     def end(self) -> None:
-        for location in (self.location, self.tiny_location, _NARROW):
-            self._empty(location)
-        self._rbd("namespace", "remove", self.location)
+        for location in (self.location, *self._pools):
+            self._ask("empty", location)
+        self._ask("remove_namespace", self.location)
+
+    @property
+    def tiny_location(self) -> str:  # type: ignore[override]
+        return self._pool(_TINY, _TINY_QUOTA)
 
     def volumes(self, location: str = "") -> list[str]:
-        return sorted(json.loads(self._rbd("ls", location or self.location, "--format", "json")))
+        return list(self._ask("names", location or self.location))
 
     @contextlib.contextmanager
     def room(self, kind: str, amount: int) -> Iterator[str]:
-        # No quota at all is what 0 would mean.
-        self._quota(amount * 1024 * 1024 or 1)
-        try:
-            yield _NARROW
-        finally:
-            self._quota(0)
+        with self.plenty() as location:
+            # No quota at all is what 0 would mean.
+            self._ask("set_quota", location, amount * 1024 * 1024 or 1)
+            yield location
 
     @contextlib.contextmanager
     def plenty(self) -> Iterator[str]:
+        location = self._pool(_NARROW, 0)
         try:
-            yield _NARROW
+            yield location
         finally:
-            self._quota(0)
+            self._ask("set_quota", location, 0)
 
     def narrow(self, kind: str, amount: int) -> None:
         """And wait until the cluster has noticed that the pool is full, or is so no more."""
-        self._quota(amount * 1024 * 1024 + self._stored() if amount else 1)
-        while ("full_quota" in self._flags()) == bool(amount):
-            time.sleep(0.2)
+        self._ask("set_quota", _NARROW, amount * 1024 * 1024 + int(self._ask("stats", _NARROW)["stored"]) if amount else 1)
+        while ("full_quota" in self._ask("flags", _NARROW)) == bool(amount):
+            time.sleep(0.1)
 
-    def _quota(self, size: int) -> None:
-        self._ceph("osd", "pool", "set-quota", _NARROW, "max_bytes", str(size))
-
-    def _stored(self) -> int:
-        pools = json.loads(self._ceph("df", "--format", "json"))["pools"]
-        return int(next(pool["stats"]["stored"] for pool in pools if pool["name"] == _NARROW))
-
-    def _flags(self) -> str:
-        pools = json.loads(self._ceph("osd", "dump", "--format", "json"))["pools"]
-        return str(next(pool["flags_names"] for pool in pools if pool["pool_name"] == _NARROW))
+    def _pool(self, name: str, quota: int) -> str:
+        """A pool that is made when it is first asked for, and then kept."""
+        if name not in self._pools:
+            if name not in self._ask("pools"):
+                self._ask("make_pool", name)
+            self._ask("set_quota", name, quota)
+            # Until the cluster has counted for the first time, it seems to have no room.
+            while not self._ask("stats", name).get("max_avail"):
+                time.sleep(0.1)
+            self._pools.add(name)
+        return name
 
     @contextlib.contextmanager
     def elsewhere(self) -> Iterator[str]:
@@ -108,45 +121,34 @@ class RbdLab(DiskLab):
         try:
             yield other
         finally:
-            self._empty(other)
-            self._rbd("namespace", "remove", other)
+            self._ask("empty", other)
+            self._ask("remove_namespace", other)
 
     def disconnect(self) -> None:
         ceph_client.stop_idle()
 
     def settle(self) -> None:
-        while any(self._watched(f"{self.location}/{name}") for name in self.volumes()):
-            time.sleep(0.3)
-
-    def _watched(self, image: str) -> bool:
-        # One that was half made cannot be looked at.
-        with contextlib.suppress(LabFailed):
-            return bool(json.loads(self._rbd("status", image, "--format", "json")).get("watchers"))
-        return False
+        """Not by waiting: a killed client's address is put on the cluster's blocklist, as whoever breaks its locks does."""
+        while self._ask("forget_clients", self.location):
+            time.sleep(0.05)
 
     def put_foreign(self, name: str) -> None:
-        self._rbd("create", "--size", "3M", f"{self.location}/{name}")
+        self._ask("create", self.location, name, 3 * 1024 * 1024)
 
     def foreign_is_whole(self, name: str) -> bool:
-        said = json.loads(self._rbd("info", f"{self.location}/{name}", "--format", "json"))
-        return bool(said["size"] == 3 * 1024 * 1024 and said["snapshot_count"] == 0)
+        return list(self._ask("shape", self.location, name)) == [3 * 1024 * 1024, 0]
 
-    def _empty(self, location: str) -> None:
-        # Clones before what they were cloned from.
-        for _round in range(2):
-            for name in self.volumes(location):
-                with contextlib.suppress(LabFailed):
-                    self._remove(f"{location}/{name}")
-
-    def _remove(self, image: str) -> None:
-        for row in json.loads(self._rbd("snap", "ls", image, "--format", "json")):
-            with contextlib.suppress(LabFailed):
-                self._rbd("snap", "unprotect", f"{image}@{row['name']}")
-            self._rbd("snap", "rm", "--no-progress", f"{image}@{row['name']}")
-        self._rbd("rm", "--no-progress", image)
-
-    def _ceph(self, *arguments: str) -> str:
-        return run("ceph", "--conf", _CONF, *arguments)
-
-    def _rbd(self, *arguments: str) -> str:
-        return run("rbd", "--conf", _CONF, *arguments)
+    def _ask(self, what: str, *arguments: Any) -> Any:
+        """:raises LabFailed: with what Ceph said."""
+        given, taken = self._process.stdin, self._process.stdout
+        assert given is not None and taken is not None
+        with contextlib.suppress(BrokenPipeError):
+            given.write(f"{json.dumps([what, *arguments])}\n")
+            given.flush()
+        line = taken.readline()
+        if not line:
+            raise LabFailed(f"the lab's program for Ceph has ended, with the status {self._process.wait()}")
+        answer = json.loads(line)
+        if "failed" in answer:
+            raise LabFailed(answer["failed"])
+        return answer["is"]

@@ -45,6 +45,7 @@ def place(request: pytest.FixtureRequest, lab: Lab) -> Iterator[dict[str, Any]]:
         lab.run(state="absent")
         forget_bases(ceph)
         ceph.end()
+        ceph.stop()
 
 
 def forget_bases(ceph: RbdLab) -> None:

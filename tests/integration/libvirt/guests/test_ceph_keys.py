@@ -43,6 +43,7 @@ def disk(lab: Lab) -> Iterator[dict[str, Any]]:
             lab.daemon.virsh("secret-undefine", uuid)
         forget_bases(ceph)
         ceph.end()
+        ceph.stop()
 
 
 def secrets(lab: Lab) -> list[str]:
