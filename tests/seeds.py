@@ -57,6 +57,13 @@ def pairs(firsts: Sequence[_First], seconds: Sequence[_Second], gate: int, test:
     return list(dict.fromkeys((firsts[at % len(firsts)], seconds[(at + shift) % len(seconds)]) for shift in shifts for at in range(length)))
 
 
+def points(number: int, gate: int, test: str, soak: int | None = None) -> list[int]:
+    """Of the points of a run at which it is killed, in order: ``gate`` of them, in a soak all or so many; the first and the last always."""
+    most = (number if soak is None else soak) if soaking() else gate
+    between = range(1, number - 1)
+    return [0, *sorted(random.Random(f"{first_seed()} {test}").sample(between, max(0, min(most - 2, len(between))))), number - 1]
+
+
 def steps(stop: int, gate: int, soak: int) -> range:
     """Steps from 1 on at which something is interrupted, ``gate`` apart or in a soak ``soak``; which ones is drawn for this run."""
     apart = soak if soaking() else gate

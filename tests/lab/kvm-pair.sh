@@ -39,7 +39,7 @@ network() { # the switch with a DHCP server, in a namespace of its own
         ip -n "${net}" link set lan up
     fi
     pgrep --pidfile "${dir}/dnsmasq.pid" dnsmasq >/dev/null 2>&1 || ip netns exec "${net}" dnsmasq --conf-file=/dev/null --port=0 --interface=lan \
-        --bind-interfaces --dhcp-range=10.77.0.100,10.77.0.199,255.255.255.0,1h --dhcp-no-override --no-ping --user=root --pid-file="${dir}/dnsmasq.pid" \
+        --bind-interfaces --dhcp-range=10.77.0.100,10.77.0.199,255.255.255.0,12h --dhcp-no-override --no-ping --user=root --pid-file="${dir}/dnsmasq.pid" \
         --dhcp-leasefile="${dir}/leases" --log-facility="${dir}/dnsmasq.log"
 }
 

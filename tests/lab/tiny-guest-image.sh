@@ -103,7 +103,7 @@ TIMEOUT 0
 LABEL tiny
 KERNEL vmlinuz
 INITRD initrd.gz
-APPEND ${TINY_APPEND:-console=ttyS0 quiet panic=1 tsc=reliable cryptomgr.notests mitigations=off nokaslr}
+APPEND ${TINY_APPEND:-console=ttyS0 quiet panic=1 tsc=reliable cryptomgr.notests mitigations=off nokaslr no_timer_check}
 CONFIG
 truncate -s 48M "$work/disk"
 mkfs.vfat -F 32 "$work/disk" > /dev/null

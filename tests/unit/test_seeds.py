@@ -66,3 +66,12 @@ def test_pairs_have_every_one_of_both_in_each_round(monkeypatch: pytest.MonkeyPa
     assert len(seen) == 15
     monkeypatch.setenv(seeds.SOAK, "1")
     assert set(seeds.pairs("abcde", "xyz", 1, "a test")) == seen
+
+
+def test_a_run_is_killed_at_its_first_and_last_point_and_some_between(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv(seeds.SOAK, raising=False)
+    few = seeds.points(30, 5, "a test")
+    assert (few[0], few[-1], len(set(few))) == (0, 29, 5)
+    monkeypatch.setenv(seeds.SOAK, "1")
+    assert seeds.points(30, 5, "a test") == list(range(30))
+    assert len(seeds.points(30, 5, "a test", soak=13)) == 13

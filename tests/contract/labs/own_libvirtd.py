@@ -19,6 +19,8 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
+import libvirt
+
 from ansible_collections.poolwright.virt.plugins.module_utils.clock import Clock, Deadline
 from ansible_collections.poolwright.virt.plugins.module_utils.locks import FileLock
 from ansible_collections.poolwright.virt.tests.contract.labs.base import LabFailed
@@ -32,6 +34,7 @@ _DIRECTORIES = {
 }
 _QEMU_CONF = 'user = "root"\ngroup = "root"\nsecurity_driver = "none"\nnamespaces = []\nstdio_handler = "file"\n'
 _START_SECONDS = 300.0
+_EVERYTHING = libvirt.VIR_DOMAIN_UNDEFINE_NVRAM | libvirt.VIR_DOMAIN_UNDEFINE_MANAGED_SAVE | libvirt.VIR_DOMAIN_UNDEFINE_SNAPSHOTS_METADATA
 NETWORK = "default"
 # One place for all processes, whatever each takes for its directory of temporary files.
 _NETWORK_LOCK = "/run/pwlab-network.lock"
@@ -117,6 +120,25 @@ class OwnLibvirtd:
             yield
         finally:
             os.kill(server, signal.SIGCONT)
+
+    @contextlib.contextmanager
+    def opened(self) -> Iterator[libvirt.virConnect]:
+        """A connection of one's own; costs less than a virsh."""
+        connection = libvirt.open(self.uri)
+        try:
+            yield connection
+        finally:
+            connection.close()
+
+    def remove_domains(self) -> None:
+        """All of them, with what libvirt keeps of them."""
+        with self.opened() as connection:
+            for domain in connection.listAllDomains():
+                persistent = domain.isPersistent()
+                if domain.isActive():
+                    domain.destroy()
+                if persistent:
+                    domain.undefineFlags(_EVERYTHING)
 
     def virsh(self, *arguments: str, check: bool = True, stdin: str = "") -> str:
         done = subprocess.run([*self._virsh(), *arguments], input=stdin, capture_output=True, text=True, check=False)

@@ -27,7 +27,9 @@ from ansible_collections.poolwright.virt.plugins.module_utils.providers.types im
     SeedSpec,
 )
 from ansible_collections.poolwright.virt.plugins.module_utils.stats import Stats
+from ansible_collections.poolwright.virt.tests.contract.labs.libvirt_qemu import own_libvirtd
 from ansible_collections.poolwright.virt.tests.contract.labs.own_libvirtd import NETWORK, OwnLibvirtd
+from ansible_collections.poolwright.virt.tests.integration.still import still_image
 
 TINY = Path(__file__).parents[3] / ".work" / "lab" / "tiny.qcow2"
 BOOT_SECONDS = 600.0
@@ -35,7 +37,7 @@ BOOT_SECONDS = 600.0
 
 @dataclass
 class Bench:
-    """A provider for the pool ``it`` on the daemon, and short words for what the cases do with it."""
+    """A provider for the pool ``it`` on the daemon, and short words for what the cases do with it. Its machines boot where that is asked for."""
 
     daemon: OwnLibvirtd
     location: Path
@@ -43,7 +45,7 @@ class Bench:
 
     def __post_init__(self) -> None:
         spec = MachineSpec(
-            image=ImageSource(str(TINY)),
+            image=ImageSource(str(still_image(self.location.parent))),
             memory_mb=192,
             networks=(NetworkSpec(network=NETWORK),),
             seed=SeedSpec(hostname="{name}", ssh_keys=("ssh-ed25519 AAAA a",)),
@@ -55,8 +57,12 @@ class Bench:
     def another(self, template: PoolTemplate, stats: Stats) -> LibvirtProvider:
         return LibvirtProvider([template], self.clock, stats, uri=self.daemon.uri, location=str(self.location), virt_type="qemu")
 
+    def with_an_image_that_boots(self) -> None:
+        self.template = replace(self.template, machine=replace(self.template.machine, image=ImageSource(str(TINY))))
+        self.provider.serve([self.template])
+
     def without_network(self) -> None:
-        """Guests that need not boot: faster, and the daemon may be killed under them."""
+        """The daemon may be killed under them."""
         self.template = replace(self.template, machine=replace(self.template.machine, networks=()), ready=ReadyCheck(Check.RUNNING))
         self.provider.serve([self.template])
 
@@ -96,14 +102,10 @@ def banner(address: str) -> str:
 
 
 @pytest.fixture(scope="session")
-def daemon() -> Iterator[OwnLibvirtd]:
+def daemon() -> OwnLibvirtd:
+    """The one that pools are tested on too."""
     assert TINY.exists(), f"there is no {TINY}: run make lab-up"
-    made = OwnLibvirtd()
-    try:
-        made.start()
-        yield made
-    finally:
-        made.stop()
+    return own_libvirtd()
 
 
 @pytest.fixture
@@ -111,7 +113,4 @@ def bench(daemon: OwnLibvirtd, tmp_path: Path) -> Iterator[Bench]:
     made = Bench(daemon, tmp_path / "state")
     yield made
     made.provider.close()
-    for name in daemon.virsh("list", "--name").split():
-        daemon.virsh("destroy", name, check=False)
-    for name in daemon.virsh("list", "--all", "--name").split():
-        daemon.virsh("undefine", name, check=False)
+    daemon.remove_domains()

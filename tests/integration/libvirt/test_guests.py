@@ -18,6 +18,7 @@ from ansible_collections.poolwright.virt.tests.integration.libvirt.conftest impo
 
 
 def test_a_guest_boots_with_its_name_and_answers(bench: Bench) -> None:
+    bench.with_an_image_that_boots()
     with bench.daemon.without_leases():
         made = bench.make()
         first = bench.provider.readiness("it", ["it-1"])["it-1"]
@@ -29,6 +30,7 @@ def test_a_guest_boots_with_its_name_and_answers(bench: Bench) -> None:
 
 
 def test_a_rebuilt_machine_keeps_its_address_and_is_not_taken_for_its_predecessor(bench: Bench) -> None:
+    bench.with_an_image_that_boots()
     first = bench.make()
     address = bench.until_ready()
     assert first.mark is not None

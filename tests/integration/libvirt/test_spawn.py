@@ -39,6 +39,7 @@ def run(bench: Bench, *, check_mode: bool = False, **options: Any) -> dict[str, 
 
 
 def test_a_guest_boots_under_its_name_and_goes_with_its_disk(bench: Bench) -> None:
+    bench.with_an_image_that_boots()
     seed = {"meta_data": {"local-hostname": "tiny-alone"}}
     made = run(bench, wait_for_address=True, config_drive=seed)
     assert made["power"] == "running"

@@ -2,19 +2,17 @@
 # GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""Work of a module on one of the hosts: ``on_host.py guest|migrate POINT PARAMS`` prints its result, or its error, as JSON.
+"""Work of a module on one of the hosts: its result, or its error, with the number of points that it came by.
 
-At the POINTth point it ends itself with SIGKILL. Points lie before and after each call to libvirt that changes something,
-and one in the middle of each call that moves a guest. With point -1 it runs through, and ``points`` says how many there are.
+At one of them it ends itself with SIGKILL. Points lie before and after each call to libvirt that changes something,
+and one in the middle of each call that moves a guest. With point -1 it runs through.
 """
 
 from __future__ import annotations
 
 import itertools
-import json
 import os
 import signal
-import sys
 import threading
 import time
 from collections.abc import Callable
@@ -65,18 +63,15 @@ def watch(points: Points) -> None:
     Guest.migrate = moved  # type: ignore[assignment,method-assign]
 
 
-def main(work: str, point: int, params: dict[str, Any]) -> None:
+def run(work: str, point: int, params: dict[str, Any]) -> dict[str, Any]:
+    """:param work: ``guest`` or ``migrate``, for the module."""
     points, cancel = Points(point), threading.Event()
     signal.signal(signal.SIGTERM, lambda _number, _frame: cancel.set())
     watch(points)
     check = bool(params.pop("check", False))
     try:
-        print(json.dumps({**WORK[work](params, check, cancel), "points": points.reached}))
+        return {**WORK[work](params, check, cancel), "points": points.reached}
     except InvalidSpec as exc:
-        print(json.dumps({"error": str(exc), "code": exc.code, "problems": exc.problems}))
+        return {"error": str(exc), "code": exc.code, "problems": exc.problems}
     except VirtError as exc:
-        print(json.dumps({"error": str(exc), "code": exc.code, "points": points.reached}))
-
-
-if __name__ == "__main__":
-    main(sys.argv[1], int(sys.argv[2]), json.loads(sys.argv[3]))
+        return {"error": str(exc), "code": exc.code, "points": points.reached}

@@ -10,6 +10,7 @@ import importlib
 import json
 import os
 import re
+import shlex
 import signal
 import subprocess
 import sys
@@ -21,7 +22,7 @@ from typing import Any
 import pytest
 import yaml
 
-from ansible_collections.poolwright.virt.tests.integration.migration.conftest import PAIR, ROOT, Pair
+from ansible_collections.poolwright.virt.tests.integration.migration.conftest import ROOT, Pair
 from ansible_collections.poolwright.virt.tests.integration.migration.test_module import play
 
 MODULES = ("libvirt_host_info", "libvirt_evacuation_plan")
@@ -39,7 +40,7 @@ class Evacuation:
         hosts: dict[str, Any] = {}
         for number in (1, 2):
             program = self.folder / f"python-{number}"
-            program.write_text(f'#!/bin/sh\nexec {PAIR} on {number} {self.pair.folder} {sys.executable} "$@"\n')
+            program.write_text(f'#!/bin/sh\nexec {shlex.join(self.pair.inside(number))} {sys.executable} "$@"\n')
             program.chmod(0o755)
             hosts[f"kvm-{number}"] = {"ansible_python_interpreter": str(program), "host_evacuate_target_uri": self.pair.uri(number)}
         settings = {
@@ -216,7 +217,7 @@ def test_the_providers_contract_holds_on_two_hosts(pair: Pair) -> None:
     chosen = ["tests/contract/test_capabilities.py", "--lab", "libvirt_pair", "-k", "moves or told_to or does_not_move or placed or was_said"]
     command = [sys.executable, "-m", "pytest", "-q", "--basetemp", str(pair.folder / "contract"), *chosen]
     done = subprocess.run(
-        [str(PAIR), "on", "1", str(pair.folder), "sh", "-c", 'cd "$0" && exec "$@"', str(ROOT), *command],
+        [*pair.inside(1), "sh", "-c", 'cd "$0" && exec "$@"', str(ROOT), *command],
         capture_output=True,
         text=True,
         check=False,

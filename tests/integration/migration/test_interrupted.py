@@ -9,15 +9,15 @@ from __future__ import annotations
 import os
 import shutil
 import signal
-import subprocess
-import sys
 import time
 from typing import Any
 
 import pytest
 
 from ansible_collections.poolwright.virt.plugins.module_utils.migration.note import NAMESPACE
-from ansible_collections.poolwright.virt.tests.integration.migration.conftest import ASK, Alive, Pair
+from ansible_collections.poolwright.virt.tests.integration.forked import Run
+from ansible_collections.poolwright.virt.tests.integration.migration.conftest import Alive, Pair
+from ansible_collections.poolwright.virt.tests.seeds import points
 
 NAME = "m-1"
 
@@ -39,20 +39,20 @@ def same_run(pair: Pair, address: str, before: Alive) -> bool:
     return after.boot == before.boot and after.uptime >= before.uptime
 
 
-def until_it_moves(pair: Pair, running: subprocess.Popen[str], host: int = 1) -> None:
-    while "time elapsed" not in pair.virsh(host, "domjobinfo", NAME, check=False).lower():
-        assert running.poll() is None, running.communicate()
-        time.sleep(0.05)
+def until_it_moves(pair: Pair, running: Run, host: int = 1) -> None:
+    while not pair.moves(host, NAME):
+        assert running.poll() is None, running.result()
+        time.sleep(0.1)
 
 
-def in_post_copy(pair: Pair) -> subprocess.Popen[str]:
+def in_post_copy(pair: Pair) -> Run:
     """A run that is in the middle of it, for some seconds still."""
     running = pair.begin(1, "migrate", -1, pair.params(NAME, bandwidth_mib=1, post_copy=True, post_copy_after=1.0))
     until_it_moves(pair, running)
     pair.virsh(1, "migrate-setspeed", NAME, "1", "--postcopy")
-    while "post-copy" not in pair.virsh(2, "domstate", NAME, "--reason", check=False):
-        assert running.poll() is None, running.communicate()
-        time.sleep(0.05)
+    while not pair.in_post_copy(2, NAME):
+        assert running.poll() is None, running.result()
+        time.sleep(0.1)
     return running
 
 
@@ -64,7 +64,7 @@ def taken_up(pair: Pair, address: str) -> dict[str, Any]:
     deadline = time.monotonic() + 900
     while True:
         # Whoever asks the guest has it ask for its memory.
-        pair.on("net", sys.executable, "-c", ASK, address, "23", check=False)
+        pair.ask(address)
         told = pair.migrate(NAME)
         if "libvirt could not take it up" not in told.get("error", ""):
             return told
@@ -75,10 +75,11 @@ def test_a_run_that_is_killed_at_any_point(pair: Pair) -> None:
     """Over and over, to and fro, the same boot of the same guest."""
     address = pair.boot(NAME, pair.local / "disks")
     before = pair.alive(address)
-    points = pair.migrate(NAME)["points"]
-    assert points >= 12
+    count = pair.migrate(NAME)["points"]
+    assert count >= 12
     host, killed = one_runs(pair), 0
-    for point in range(0, points, max(1, points // 12)):
+    chosen = points(count, 5, "live move", soak=13)
+    for point in chosen:
         told = pair.migrate(NAME, host, point)
         killed += "killed" in told
         # At once, without giving anything that still goes on the time to end.
@@ -87,15 +88,16 @@ def test_a_run_that_is_killed_at_any_point(pair: Pair) -> None:
         assert one_runs(pair) == 3 - host, point
         assert same_run(pair, address, before), point
         host = 3 - host
-    assert killed >= 10
+    assert killed >= len(chosen) - 2
 
 
 def test_a_cold_move_that_is_killed_at_any_point(pair: Pair) -> None:
     pair.guest(1, name=NAME, disks=[pair.disk(NAME, pair.local / "disks")], state="shutoff")
     digest = pair.digest(1, str(pair.local / "disks" / "m-1_root.qcow2"))
-    points = pair.migrate(NAME)["points"]
+    count = pair.migrate(NAME)["points"]
     host, killed = 2, 0
-    for point in range(0, points, max(1, points // 12)):
+    chosen = points(count, 5, "cold move", soak=13)
+    for point in chosen:
         killed += "killed" in pair.migrate(NAME, host, point)
         mended = pair.migrate(NAME, host)
         assert "error" not in mended, (point, mended)
@@ -104,7 +106,7 @@ def test_a_cold_move_that_is_killed_at_any_point(pair: Pair) -> None:
         assert (pair.files(host), pair.files(3 - host)) == ([], ["m-1_root.qcow2"]), point
         assert pair.pools(1) + pair.pools(2) == "", point
         host = 3 - host
-    assert killed >= 10
+    assert killed >= len(chosen) - 2
     assert pair.digest(host, str(pair.local / "disks" / "m-1_root.qcow2")) == digest
 
 
@@ -115,12 +117,12 @@ def test_the_targets_daemon_is_killed(pair: Pair, delay: float) -> None:
     running = pair.begin(1, "migrate", -1, pair.params(NAME, bandwidth_mib=1))
     until_it_moves(pair, running)
     time.sleep(delay)
-    pair.lab("kill", "2", str(pair.folder))
+    pair.kill(2)
     told = pair.end(running)
     assert "error" in told, told
     assert pair.state(1, NAME) == "running"
     assert same_run(pair, address, before)
-    pair.lab("up", str(pair.folder))
+    pair.up()
     moved = pair.migrate(NAME)
     assert "error" not in moved, moved
     assert one_runs(pair) == 2
@@ -132,10 +134,10 @@ def test_the_sources_daemon_is_killed(pair: Pair) -> None:
     before = pair.alive(address)
     running = pair.begin(1, "migrate", -1, pair.params(NAME, bandwidth_mib=1))
     until_it_moves(pair, running)
-    pair.lab("kill", "1", str(pair.folder))
+    pair.kill(1)
     told = pair.end(running)
     assert "error" in told, told
-    pair.lab("up", str(pair.folder))
+    pair.up()
     moved = pair.migrate(NAME)
     assert "error" not in moved, moved
     assert one_runs(pair) == 2
@@ -149,11 +151,11 @@ def test_the_cable_is_pulled(pair: Pair, delay: float) -> None:
     running = pair.begin(1, "migrate", -1, pair.params(NAME, bandwidth_mib=1, timeout=60.0))
     until_it_moves(pair, running)
     time.sleep(delay)
-    pair.lab("cut", "2", str(pair.folder))
+    pair.cut(2)
     told = pair.end(running)
     assert "error" in told, told
     assert pair.state(1, NAME) == "running"
-    pair.lab("join", "2", str(pair.folder))
+    pair.join(2)
     assert same_run(pair, address, before)
     moved = pair.migrate(NAME)
     assert "error" not in moved, moved
@@ -167,13 +169,13 @@ def test_the_cable_is_pulled_in_the_middle_of_post_copy(pair: Pair) -> None:
     pair.give_images()
     before = pair.alive(address)
     running = in_post_copy(pair)
-    pair.lab("cut", "2", str(pair.folder))
+    pair.cut(2)
     told = pair.end(running)
     assert "in the middle of post-copy" in told["error"] and "run again with the same target" in told["error"], told
     assert "paused" in pair.virsh(1, "domstate", NAME, "--reason")
     apart = pair.migrate(NAME)
     assert apart["code"] == "connection_failed", apart
-    pair.lab("join", "2", str(pair.folder))
+    pair.join(2)
     foreseen = pair.migrate(NAME, check=True)
     assert "take it up again" in foreseen["recovered"][0], foreseen
     mended = taken_up(pair, address)

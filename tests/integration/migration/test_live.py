@@ -86,7 +86,7 @@ def test_with_copied_storage(pair: Pair, base: str) -> None:
 def test_a_seed_is_sent_and_two_disks_are_copied(pair: Pair) -> None:
     folder = pair.local / "disks"
     data = {"backend": "flat", "location": str(folder), "name": "m-1_data", "size_gb": 0.02}
-    pair.guest(1, name="m-1", disks=[pair.disk("m-1", folder), data], networks=[{"network": "default"}], state="shutoff")
+    pair.guest(1, name="m-1", disks=[pair.root("m-1", folder), data], networks=[{"network": "default"}], state="shutoff")
     seed = pair.folder / "1" / "local" / "seeds" / "seed.iso"
     seed.parent.mkdir()
     seed.write_bytes(b"\0" * 40960 + b"cidata")
@@ -198,10 +198,10 @@ def test_a_paused_guest_stays_paused(pair: Pair) -> None:
 
 
 def test_a_run_that_is_told_to_stop_leaves_it_where_it_was(pair: Pair) -> None:
-    pair.guest(1, name="m-1", disks=[pair.disk("m-1", pair.local / "disks")], state="running")
+    pair.guest(1, name="m-1", disks=[pair.root("m-1", pair.local / "disks")], state="running")
     running = pair.begin(1, "migrate", -1, pair.params("m-1", bandwidth_mib=1))
-    while "migration" not in pair.virsh(1, "domjobinfo", "m-1", check=False).lower():
-        assert running.poll() is None, running.communicate()
+    while not pair.moves(1, "m-1"):
+        assert running.poll() is None, running.result()
         time.sleep(0.1)
     running.terminate()
     told = pair.end(running)

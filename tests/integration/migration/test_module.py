@@ -18,7 +18,7 @@ import yaml
 from ansible.module_utils.common.arg_spec import ArgumentSpecValidator
 
 from ansible_collections.poolwright.virt.plugins.module_utils.migration.options import module_options, module_rules
-from ansible_collections.poolwright.virt.tests.integration.migration.conftest import PAIR, Pair
+from ansible_collections.poolwright.virt.tests.integration.migration.conftest import Pair
 
 MODULE = "ansible_collections.poolwright.virt.plugins.modules.libvirt_migrate"
 DOCUMENTED = importlib.import_module(MODULE)
@@ -33,7 +33,7 @@ def play(pair: Pair, host: int, tasks: list[dict[str, Any]], folder: Path, *opti
     told = {"content": f"{{{{ [{names}] | to_json }}}}", "dest": str(results), "mode": "0600"}
     book.write_text(json.dumps([{"hosts": "all", "gather_facts": False, "tasks": [*steps, {"ansible.builtin.copy": told, "check_mode": False}]}]))
     inventory.write_text(json.dumps({"all": {"hosts": {"kvm": {"ansible_connection": "local", "ansible_python_interpreter": sys.executable}}}}))
-    command = [str(PAIR), "on", str(host), str(pair.folder), str(Path(sys.executable).parent / "ansible-playbook"), str(book), "-i", str(inventory), *options]
+    command = [*pair.inside(host), str(Path(sys.executable).parent / "ansible-playbook"), str(book), "-i", str(inventory), *options]
     done = subprocess.run(command, capture_output=True, text=True, check=False, env={**os.environ, "ANSIBLE_NOCOLOR": "true", "ANSIBLE_HOME": str(folder)})
     assert results.exists(), done.stdout + done.stderr
     found: list[dict[str, Any]] = json.loads(results.read_text())
@@ -97,9 +97,11 @@ def test_every_example_runs_on_a_pair(pair: Pair, tmp_path: Path) -> None:
         assert validated.error_messages == []
         names = options.get("names") or [options["name"]]
         for name in names:
-            pair.guest(1, name=name, disks=[pair.disk(name, pair.local / "disks")], networks=[{"network": "default"}], state="running")
             if options.get("mode") == "cold":
-                pair.booted(1, name)
+                # It answers the power button.
+                pair.boot(name, pair.local / "disks")
+            else:
+                pair.guest(1, name=name, disks=[pair.disk(name, pair.local / "disks")], networks=[{"network": "default"}], state="running")
         # There are no certificates on these hosts.
         given = {**options, "target": pair.uri(2), "location": str(pair.local / "state")}
         if "disks" in options:

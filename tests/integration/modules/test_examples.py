@@ -22,25 +22,24 @@ def examples(module: str) -> list[dict[str, Any]]:
     return list(yaml.safe_load(found.EXAMPLES))
 
 
+@pytest.mark.any_core
 @pytest.mark.parametrize("module", MODULES)
-def test_the_dummy_examples_run(ansible: Ansible, module: str) -> None:
+def test_the_dummy_examples_run_and_every_documented_sample_names_what_is_returned(ansible: Ansible, module: str) -> None:
+    name = f"poolwright.virt.{module}"
     tasks = []
     for task in examples(module):
-        arguments = task.get(f"poolwright.virt.{module}", {})
-        if arguments.get("provider") == "dummy":
-            tasks.append({**task, f"poolwright.virt.{module}": {**arguments, "path": ansible.database}})
+        if task.get(name, {}).get("provider") == "dummy":
+            tasks.append({**task, name: {**task[name], "path": ansible.database}})
     assert tasks
-    played = ansible.play(*tasks)
+    pool = ansible.pool(size=1)
+    of_its_own = str(ansible.folder / "sample.db")
+    pool["poolwright.virt.vm_pool"]["path"] = of_its_own
+    played = ansible.play(*tasks, pool, pool if module == "vm_pool" else {name: {"provider": "dummy", "path": of_its_own}})
     assert played.status == 0
     assert [result.get("msg", "") for result in played.results if result.get("failed")] == []
 
-
-@pytest.mark.parametrize("module", MODULES)
-def test_every_documented_sample_names_what_is_returned(ansible: Ansible, module: str) -> None:
     documented = yaml.safe_load(importlib.import_module(f"ansible_collections.poolwright.virt.plugins.modules.{module}").RETURN)
-    pool = ansible.pool(size=1)
-    task = pool if module == "vm_pool" else {f"poolwright.virt.{module}": {"provider": "dummy", "path": ansible.database}}
-    result = ansible.play(pool, task).results[1]
+    result = played.results[-1]
     returned = {key: value for key, value in documented.items() if "success" in value["returned"]}
     assert set(returned) <= set(result)
     assert set(returned["pools"]["sample"]["ci"]) == set(result["pools"]["ci"])

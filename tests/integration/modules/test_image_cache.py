@@ -20,7 +20,7 @@ from typing import Any
 import pytest
 import yaml
 
-from ansible_collections.poolwright.virt.tests.integration.modules.conftest import Ansible
+from ansible_collections.poolwright.virt.tests.integration.modules.conftest import Ansible, Played
 
 MIB = 1024**2
 HOST = "https://images.example.com"
@@ -62,18 +62,23 @@ def examples(module: str, ansible: Ansible, images: Path, url: str) -> list[dict
     return [task for task in yaml.safe_load(text) if "path" in task.get(f"poolwright.virt.{module}", {})]
 
 
-def test_the_examples_run(ansible: Ansible, images: Path, url: str) -> None:
+@pytest.fixture(scope="module")
+def played(tmp_path_factory: pytest.TempPathFactory, images: Path, url: str) -> Played:
+    """The examples of both modules."""
+    ansible = Ansible(tmp_path_factory.mktemp("examples"))
     tasks = [*examples("image_cache", ansible, images, url), *examples("image_cache_info", ansible, images, url)]
     assert len(tasks) == 4
-    played = ansible.play(*tasks)
+    return ansible.play(*tasks)
+
+
+def test_the_examples_run(played: Played) -> None:
     assert played.status == 0, played.output
     assert [result.get("msg", "") for result in played.results if result.get("failed")] == []
     assert [result["changed"] for result in played.results] == [True, True, False, False]
     assert {image["format"] for image in played.results[3]["images"]} == {"qcow2", "raw"}
 
 
-def test_every_documented_sample_names_what_is_returned(ansible: Ansible, images: Path, url: str) -> None:
-    played = ansible.play(*examples("image_cache", ansible, images, url), *examples("image_cache_info", ansible, images, url))
+def test_every_documented_sample_names_what_is_returned(played: Played) -> None:
     documented = yaml.safe_load(importlib.import_module("ansible_collections.poolwright.virt.plugins.modules.image_cache").RETURN)
     elsewhere = ("with O(datastore)", "failure", "invalid", "O(state=")
     told = {key for key, value in documented.items() if not any(word in value["returned"] for word in elsewhere)}
@@ -87,34 +92,40 @@ def test_every_documented_sample_names_what_is_returned(ansible: Ansible, images
 
 def test_check_and_diff_modes_tell_what_the_run_then_does(ansible: Ansible, images: Path, url: str) -> None:
     task = examples("image_cache", ansible, images, url)[0]
-    root = ansible.folder / "poolwright"
-    foreseen = ansible.play(task, options=("--check", "--diff"))
-    assert not root.exists()
-    done = ansible.play(task, options=("--diff",))
-    again = ansible.play(task, options=("--check", "--diff"))
-    assert foreseen.results[0]["diff"] == done.results[0]["diff"]
-    assert [played.results[0]["changed"] for played in (foreseen, done, again)] == [True, True, False]
+    look = {"ansible.builtin.stat": {"path": str(ansible.folder / "poolwright")}}
+    foretold = {**task, "check_mode": True}
+    foreseen, left, done, again = ansible.play(foretold, look, task, foretold, options=("--diff",)).results
+    assert left["stat"]["exists"] is False
+    assert foreseen["diff"] == done["diff"]
+    assert [result["changed"] for result in (foreseen, done, again)] == [True, True, False]
 
 
-@pytest.mark.parametrize(
-    ("options", "why"),
-    [
-        ({"source": "/a.raw"}, "one of the following is required: path, datastore"),
-        ({"source": "/a.raw", "path": "/tmp/c", "datastore": "ssd-1"}, "mutually exclusive: path|datastore"),
-        ({"path": "/tmp/c"}, "source"),
-        ({"source": "/a.ova", "path": "/tmp/c", "format": "ova"}, "format: 'ova' is not one of"),
-        ({"source": "/a.vdi", "datastore": "ssd-1", "hostname": "vc", "convert_to": "raw"}, "convert_to: is for a cache in a directory"),
-        ({"source": "/nowhere/a.raw", "path": "{folder}/c"}, "there is no such file"),
-    ],
-)
-def test_what_is_wrong_is_said_without_a_traceback(ansible: Ansible, options: dict[str, Any], why: str) -> None:
-    told = {key: value.replace("{folder}", str(ansible.folder)) for key, value in options.items()}
-    played = ansible.play({"poolwright.virt.image_cache": told})
-    assert played.results[0]["failed"]
-    assert why in played.results[0]["msg"]
-    assert "Traceback" not in played.output
+WRONG: list[tuple[dict[str, Any], str]] = [
+    ({"source": "/a.raw"}, "one of the following is required: path, datastore"),
+    ({"source": "/a.raw", "path": "/tmp/c", "datastore": "ssd-1"}, "mutually exclusive: path|datastore"),
+    ({"path": "/tmp/c"}, "source"),
+    ({"source": "/a.ova", "path": "/tmp/c", "format": "ova"}, "format: 'ova' is not one of"),
+    ({"source": "/a.vdi", "datastore": "ssd-1", "hostname": "vc", "convert_to": "raw"}, "convert_to: is for a cache in a directory"),
+    ({"source": "/nowhere/a.raw", "path": "{folder}/c"}, "there is no such file"),
+]
 
 
+@pytest.fixture(scope="module")
+def refused(tmp_path_factory: pytest.TempPathFactory) -> Played:
+    """All of them in one play."""
+    ansible = Ansible(tmp_path_factory.mktemp("refused"))
+    given = [{key: value.replace("{folder}", str(ansible.folder)) for key, value in options.items()} for options, _why in WRONG]
+    return ansible.play(*({"poolwright.virt.image_cache": options} for options in given))
+
+
+@pytest.mark.parametrize("number", range(len(WRONG)), ids=[why for _options, why in WRONG])
+def test_what_is_wrong_is_said_without_a_traceback(refused: Played, number: int) -> None:
+    assert refused.results[number]["failed"]
+    assert WRONG[number][1] in refused.results[number]["msg"]
+    assert "Traceback" not in refused.output
+
+
+@pytest.mark.any_core
 def test_no_secret_of_a_source_is_shown(ansible: Ansible, images: Path, url: str) -> None:
     source = f"{url.replace('//', '//jane:hunter2@')}/debian-13.qcow2?token=s3cret"
     task = {"poolwright.virt.image_cache": {"path": str(ansible.folder / "c"), "source": source}}

@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from ansible_collections.poolwright.virt.tests.integration.modules.conftest import Ansible
+from ansible_collections.poolwright.virt.tests.integration.modules.conftest import Ansible, Played
 
 SETUP = Path(__file__).parents[2] / "setup"
 POOL = "poolwright.virt.vm_pool"
@@ -20,13 +20,27 @@ INFO = "poolwright.virt.vm_pool_info"
 SECRET = "only-for-the-guest-7f3a"
 
 
-def test_a_pool_is_kept_grown_and_removed(ansible: Ansible) -> None:
+@pytest.fixture(scope="module")
+def played(tmp_path_factory: pytest.TempPathFactory) -> Played:
+    """What several cases look at, in one play: a play costs more than most of what is in it."""
+    ansible = Ansible(tmp_path_factory.mktemp("played"))
     absent = {POOL: {"provider": "dummy", "path": ansible.database, "state": "absent", "pools": [{"name": "ci"}]}}
     read = {INFO: {"provider": "dummy", "path": ansible.database}}
-    played = ansible.play(ansible.pool(), ansible.pool(), ansible.pool(size=3), read, absent, absent)
+    found = subprocess.run([str(SETUP / "python.sh"), "oldest"], capture_output=True, text=True, check=True)
+    oldest, broken = elsewhere(ansible.pool(), ansible.folder / "oldest.db"), elsewhere(ansible.pool(size=3), ansible.folder / "broken.db")
+    oldest["vars"] = {"ansible_python_interpreter": found.stdout.split()[1]}
+    broken[POOL]["dummy"] = {"faults": [{"operation": "create", "machine": "ci-2", "fault": "fail", "from_call": 1}]}
+    return ansible.play(ansible.pool(), ansible.pool(), ansible.pool(size=3), read, absent, absent, oldest, oldest, broken)
+
+
+def elsewhere(task: dict[str, Any], database: Path) -> dict[str, Any]:
+    return {**task, POOL: {**task[POOL], "path": str(database)}}
+
+
+def test_a_pool_is_kept_grown_and_removed(played: Played) -> None:
     assert played.status == 0
-    made, again, grown, found, removed, gone = played.results
-    assert [result["changed"] for result in played.results] == [True, False, True, False, True, False]
+    made, again, grown, found, removed, gone = results = played.results[:6]
+    assert [result["changed"] for result in results] == [True, False, True, False, True, False]
     assert made["pools"]["ci"]["created"] == ["ci-1", "ci-2"]
     assert again["actions"] == []
     assert grown["pools"]["ci"]["created"] == ["ci-3"]
@@ -35,8 +49,8 @@ def test_a_pool_is_kept_grown_and_removed(ansible: Ansible) -> None:
     assert gone["pools"]["ci"]["machines"] == []
 
 
-def test_the_answer_has_the_documented_keys(ansible: Ansible) -> None:
-    (result,) = ansible.play(ansible.pool(size=1)).results
+def test_the_answer_has_the_documented_keys(played: Played) -> None:
+    result = played.results[0]
     assert {"changed", "diff", "actions", "pools", "stats"} <= set(result)
     pool = result["pools"]["ci"]
     assert {"size", "ready", "machines", "created", "destroyed", "replaced", "failed"} <= set(pool)
@@ -45,11 +59,8 @@ def test_the_answer_has_the_documented_keys(ansible: Ansible) -> None:
     assert set(result["stats"]) == {"calls", "logins", "seconds"}
 
 
-def test_it_runs_on_the_oldest_python(ansible: Ansible) -> None:
-    found = subprocess.run([str(SETUP / "python.sh"), "oldest"], capture_output=True, text=True, check=True)
-    ansible.interpreter = found.stdout.split()[1]
-    played = ansible.play(ansible.pool(), ansible.pool())
-    assert [result["changed"] for result in played.results] == [True, False]
+def test_it_runs_on_the_oldest_python(played: Played) -> None:
+    assert [result["changed"] for result in played.results[6:8]] == [True, False]
 
 
 def test_check_and_diff_mode_show_what_a_run_does(ansible: Ansible) -> None:
@@ -68,10 +79,8 @@ def test_module_defaults_of_the_action_group_apply(ansible: Ansible) -> None:
     assert played.results[1]["pools"]["ci"]["size"] == 1
 
 
-def test_a_partial_failure_still_tells_all_that_was_done(ansible: Ansible) -> None:
-    task = ansible.pool(size=3)
-    task[POOL]["dummy"] = {"faults": [{"operation": "create", "machine": "ci-2", "fault": "fail", "from_call": 1}]}
-    (result,) = ansible.play(task).results
+def test_a_partial_failure_still_tells_all_that_was_done(played: Played) -> None:
+    result = played.results[8]
     assert (result["failed"], result["code"], result["changed"]) == (True, "incomplete", True)
     assert result["pools"]["ci"]["created"] == ["ci-1", "ci-3"]
     (failure,) = result["pools"]["ci"]["failed"]
@@ -88,29 +97,35 @@ def test_secrets_are_never_shown(ansible: Ansible) -> None:
     assert SECRET not in str(played.results)
 
 
-@pytest.mark.parametrize(
-    ("arguments", "said"),
-    [
-        ({"provider": "dummy"}, "path"),
-        ({"provider": "vmware", "path": "/x"}, "provider"),
-        ({"provider": "dummy", "path": "{database}", "pools": []}, "pools: is empty"),
-        ({"provider": "dummy", "path": "{database}", "state": "absent"}, "all_pools"),
-        ({"provider": "dummy", "path": "{database}", "all_pools": True, "pools": [{"name": "a", "size": 1}]}, "all_pools"),
-        ({"provider": "dummy", "path": "{database}", "pools": [{"name": "ci"}]}, "size: is missing"),
-        ({"provider": "dummy", "path": "{database}", "pools": [{"name": "a&b", "size": 1}]}, "'a&b' is no host name label"),
-        ({"provider": "dummy", "path": "{database}", "pools": [{"name": "ci", "size": 1}], "max_parallel": 0}, "max_parallel: 0"),
-        ({"provider": "dummy", "path": "{database}", "pools": [{"name": "ci", "size": 1}], "max_delete": "some"}, "max_delete"),
-        ({"provider": "dummy", "path": "{database}", "pools": [{"name": "ci", "size": 1}], "dummy": {"clok": "x"}}, "dummy.clok"),
-        ({"provider": "libvirt", "uri": "qemu+unix:///system?socket=/none", "pools": [{"name": "ci", "size": 0}]}, "libvirt cannot be reached"),
-        ({"provider": "libvirt", "uri": "nonsense", "pools": [{"name": "ci", "size": 0}]}, "nonsense"),
-    ],
-)
-def test_bad_input_is_refused_in_one_sentence_without_a_traceback(ansible: Ansible, arguments: dict[str, Any], said: str) -> None:
-    given = {key: ansible.database if value == "{database}" else value for key, value in arguments.items()}
-    played = ansible.play({POOL: given})
-    (result,) = played.results
+REFUSED: list[tuple[dict[str, Any], str]] = [
+    ({"provider": "dummy"}, "path"),
+    ({"provider": "vmware", "path": "/x"}, "provider"),
+    ({"provider": "dummy", "path": "{database}", "pools": []}, "pools: is empty"),
+    ({"provider": "dummy", "path": "{database}", "state": "absent"}, "all_pools"),
+    ({"provider": "dummy", "path": "{database}", "all_pools": True, "pools": [{"name": "a", "size": 1}]}, "all_pools"),
+    ({"provider": "dummy", "path": "{database}", "pools": [{"name": "ci"}]}, "size: is missing"),
+    ({"provider": "dummy", "path": "{database}", "pools": [{"name": "a&b", "size": 1}]}, "'a&b' is no host name label"),
+    ({"provider": "dummy", "path": "{database}", "pools": [{"name": "ci", "size": 1}], "max_parallel": 0}, "max_parallel: 0"),
+    ({"provider": "dummy", "path": "{database}", "pools": [{"name": "ci", "size": 1}], "max_delete": "some"}, "max_delete"),
+    ({"provider": "dummy", "path": "{database}", "pools": [{"name": "ci", "size": 1}], "dummy": {"clok": "x"}}, "dummy.clok"),
+    ({"provider": "libvirt", "uri": "qemu+unix:///system?socket=/none", "pools": [{"name": "ci", "size": 0}]}, "libvirt cannot be reached"),
+    ({"provider": "libvirt", "uri": "nonsense", "pools": [{"name": "ci", "size": 0}]}, "nonsense"),
+]
+
+
+@pytest.fixture(scope="module")
+def refused(tmp_path_factory: pytest.TempPathFactory) -> Played:
+    """All of them in one play: what a play costs is more than what is refused in it."""
+    ansible = Ansible(tmp_path_factory.mktemp("refused"))
+    given = [{key: ansible.database if value == "{database}" else value for key, value in arguments.items()} for arguments, _said in REFUSED]
+    return ansible.play(*({POOL: arguments} for arguments in given))
+
+
+@pytest.mark.parametrize("number", range(len(REFUSED)), ids=[said for _arguments, said in REFUSED])
+def test_bad_input_is_refused_in_one_sentence_without_a_traceback(refused: Played, number: int) -> None:
+    result = refused.results[number]
     assert result["failed"] is True
     assert result["changed"] is False
-    assert said in result["msg"]
-    assert "Traceback" not in played.output
+    assert REFUSED[number][1] in result["msg"]
+    assert "Traceback" not in refused.output
     assert "exception" not in result or "Traceback" not in str(result["exception"])

@@ -37,12 +37,16 @@ def on(vcenter: VCenter) -> dict[str, Any]:
     return {"group/poolwright.virt.vsphere": {"provider": "vsphere", **where}}
 
 
-def test_a_machine_comes_and_goes_on_the_simulation(ansible: Ansible) -> None:
+@pytest.mark.any_core
+def test_a_machine_comes_and_goes_on_the_simulation_and_the_dummy_examples_run(ansible: Ansible) -> None:
     base = {"provider": "dummy", "path": ansible.database, "name": "web-1"}
     steps = [base, base, {**base, "state": "poweredoff"}, {**base, "cpus": 2}, {**base, "cpus": 2, "recreate": True}, {**base, "state": "absent"}]
-    played = ansible.play(*({SPAWN: step} for step in steps))
-    made, again, off, refused, anew, gone = played.results
-    assert [result["changed"] for result in played.results] == [True, False, True, False, True, True]
+    # The examples of the documentation go along.
+    documented = yaml.safe_load(importlib.import_module("ansible_collections.poolwright.virt.plugins.modules.vm_spawn").EXAMPLES)
+    examples = [{**task, SPAWN: {**task[SPAWN], "path": f"{ansible.database}-examples"}} for task in documented if task[SPAWN]["provider"] == "dummy"]
+    played = ansible.play(*({SPAWN: step} for step in steps), *examples)
+    made, again, off, refused, anew, gone = played.results[:6]
+    assert [result["changed"] for result in played.results] == [True, False, True, False, True, True, True, True]
     assert (made["power"], off["power"], anew["power"], gone["power"]) == ("running", "off", "running", "")
     assert again["actions"] == []
     assert refused["code"] == "needs_rebuild"
@@ -73,12 +77,6 @@ def test_a_machine_comes_and_goes_in_a_vcenter(ansible: Ansible, vcenter: VCente
         assert SECRET not in said
 
 
-def test_the_dummy_examples_run(ansible: Ansible) -> None:
-    examples = yaml.safe_load(importlib.import_module("ansible_collections.poolwright.virt.plugins.modules.vm_spawn").EXAMPLES)
-    tasks = [{**task, SPAWN: {**task[SPAWN], "path": ansible.database}} for task in examples if task[SPAWN]["provider"] == "dummy"]
-    assert [result["changed"] for result in ansible.play(*tasks).results] == [True, True]
-
-
 def test_a_failure_says_what_was_taken_back(ansible: Ansible, vcenter: VCenter) -> None:
     wish = {"name": "silent-1", "template": "DC0_C0_RP0_VM0", "wait_for_address": True, "address_timeout": 0.5}
     (result,) = ansible.play({SPAWN: wish}, defaults=on(vcenter)).results
@@ -88,6 +86,7 @@ def test_a_failure_says_what_was_taken_back(ansible: Ansible, vcenter: VCenter) 
     assert "silent-1" not in vcenter.govc("find", "/DC0")
 
 
+@pytest.mark.any_core
 def test_options_that_do_not_go_together_are_refused_at_once(ansible: Ansible, vcenter: VCenter) -> None:
     vcenter.forget_calls()
     wrong = {"name": "web-1", "cpus": 0, "memory_mb": 3}

@@ -10,6 +10,7 @@ import json
 import os
 import signal
 import sys
+from typing import Any
 
 from ansible_collections.poolwright.virt.plugins.module_utils.pool.request import converge_with
 from ansible_collections.poolwright.virt.plugins.module_utils.runner import stopping_in_order
@@ -31,14 +32,17 @@ def signal_at(call: int, number: signal.Signals) -> None:
     Stats.call = counted  # type: ignore[method-assign]
 
 
-def main() -> None:
-    request = json.load(sys.stdin)
+def run(request: dict[str, Any]) -> dict[str, Any]:
     if request["kill_at_call"]:
         signal_at(request["kill_at_call"], signal.SIGKILL)
     if request.get("stop_at_call"):
         signal_at(request["stop_at_call"], signal.SIGTERM)
     with stopping_in_order() as cancel:
-        json.dump(converge_with(request["params"], False, cancel), sys.stdout)
+        return converge_with(request["params"], False, cancel)
+
+
+def main() -> None:
+    json.dump(run(json.load(sys.stdin)), sys.stdout)
 
 
 if __name__ == "__main__":

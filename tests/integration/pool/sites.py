@@ -7,9 +7,7 @@
 from __future__ import annotations
 
 import json
-import os
 import subprocess
-import sys
 import threading
 from pathlib import Path
 from typing import Any
@@ -19,6 +17,10 @@ from ansible_collections.poolwright.virt.plugins.module_utils.errors import Virt
 from ansible_collections.poolwright.virt.plugins.module_utils.pool.request import converge_with, read_with
 from ansible_collections.poolwright.virt.tests.contract.labs.base import Lab
 from ansible_collections.poolwright.virt.tests.contract.labs.dummy import DummyLab
+from ansible_collections.poolwright.virt.tests.contract.labs.libvirt_base import ROOT
+from ansible_collections.poolwright.virt.tests.integration import forked
+from ansible_collections.poolwright.virt.tests.integration.pool import driver
+from ansible_collections.poolwright.virt.tests.integration.still import still_image
 
 DRIVER = Path(__file__).with_name("driver.py")
 RUN_DEFAULTS: dict[str, Any] = {
@@ -64,15 +66,9 @@ class Site:
     def read(self, *pools: dict[str, Any]) -> dict[str, Any]:
         return read_with({**self.connection, "pools": list(pools)})
 
-    def start(self, *pools: dict[str, Any], kill_at_call: int = 0, stop_at_call: int = 0, **run: Any) -> subprocess.Popen[str]:
+    def start(self, *pools: dict[str, Any], kill_at_call: int = 0, stop_at_call: int = 0, **run: Any) -> forked.Run:
         """A run in a process of its own, which kills itself, or tells itself to stop, when it makes its n-th call to the provider."""
-        request = json.dumps({"params": self.params(*pools, **run), "kill_at_call": kill_at_call, "stop_at_call": stop_at_call})
-        environment = {**os.environ, "PYTHONPATH": os.pathsep.join(entry for entry in sys.path if entry)}
-        child = subprocess.Popen([sys.executable, str(DRIVER)], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, env=environment)
-        assert child.stdin is not None
-        child.stdin.write(request)
-        child.stdin.close()
-        return child
+        return forked.start(driver.run, {"params": self.params(*pools, **run), "kill_at_call": kill_at_call, "stop_at_call": stop_at_call})
 
     def mutations(self, result: dict[str, Any]) -> dict[str, int]:
         return {name: number for name, number in result["stats"]["calls"].items() if name in self.mutating}
@@ -90,8 +86,12 @@ class Site:
         assert self.lab.leftovers() == []
 
 
-def finished(child: subprocess.Popen[str]) -> dict[str, Any]:
+def finished(child: forked.Run | subprocess.Popen[str]) -> dict[str, Any]:
     """The result of a run in another process, which must have ended well."""
+    if isinstance(child, forked.Run):
+        result = child.result()
+        assert result is not None, "the run was killed"
+        return dict(result)
     assert child.stdout is not None
     told = child.stdout.read()
     child.stdout.close()
@@ -99,8 +99,10 @@ def finished(child: subprocess.Popen[str]) -> dict[str, Any]:
     return dict(json.loads(told))
 
 
-def killed(child: subprocess.Popen[str]) -> bool:
+def killed(child: forked.Run | subprocess.Popen[str]) -> bool:
     """Wait for a run that was to be killed; False if it was done before."""
+    if isinstance(child, forked.Run):
+        return child.result() is None
     assert child.stdout is not None
     child.stdout.read()
     child.stdout.close()
@@ -125,8 +127,10 @@ def libvirt_site(folder: Path) -> Site:
     lab = LibvirtQemuLab(folder, Clock())
     lab.start()
     connection = {"provider": "libvirt", "uri": lab.own_uri(), "location": str(lab.location), "virt_type": "qemu"}
-    pool = {"image": {"source": str(lab.image())}, "memory_mb": 128, "networks": [{"network": lab.network}], "ready": {"check": "running"}}
+    pool = {"image": {"source": str(still_image(folder))}, "memory_mb": 128, "networks": [{"network": lab.network}], "ready": {"check": "running"}}
     return Site(lab, connection, pool, MUTATING)
 
 
+# Of machines on libvirt that boot, which costs seconds: the others run and do nothing.
+BOOTS = {"image": {"source": str(ROOT / ".work" / "lab" / "tiny.qcow2")}}
 SITES = {"dummy": dummy_site, "libvirt": libvirt_site}

@@ -29,7 +29,7 @@ from ansible_collections.poolwright.virt.plugins.module_utils.providers.libvirt_
 from ansible_collections.poolwright.virt.plugins.module_utils.providers.marks import Lease
 from ansible_collections.poolwright.virt.plugins.module_utils.storage.record import OwnDisk
 from ansible_collections.poolwright.virt.tests.contract.labs.libvirt_base import ROOT, LibvirtLab
-from ansible_collections.poolwright.virt.tests.integration.pool.sites import Site, killed, libvirt_site
+from ansible_collections.poolwright.virt.tests.integration.pool.sites import BOOTS, Site, killed, libvirt_site
 from ansible_collections.poolwright.virt.tests.seeds import seeds
 
 CONF = os.environ.get("POOLWRIGHT_CEPH_CONF") or str(ROOT / ".work" / "lab" / "ceph" / "ceph.conf")
@@ -116,6 +116,7 @@ def use_up(site: Site, name: str) -> None:
 def test_a_pool_of_two_with_further_disks_boots_answers_and_goes_without_a_trace(site: Site, backend: str) -> None:
     pool = site.ci(
         2,
+        **BOOTS,
         disk=ROOT_DISKS[backend],
         disks=[DATA, SWAP],
         networks=[{"network": site.lab.network}],
@@ -180,7 +181,13 @@ def test_a_snapshot_of_a_machine_that_runs_can_be_gone_back_to(site: Site, backe
 
 def test_a_machine_that_is_reset_boots_anew_and_is_not_taken_for_what_it_was(site: Site) -> None:
     pool = site.ci(
-        1, disk={"backend": "flat"}, networks=[{"network": site.lab.network}], hostname="{name}", ready={"check": "tcp", "timeout": 900.0}, reset="snapshot"
+        1,
+        **BOOTS,
+        disk={"backend": "flat"},
+        networks=[{"network": site.lab.network}],
+        hostname="{name}",
+        ready={"check": "tcp", "timeout": 900.0},
+        reset="snapshot",
     )
     made = site.run(pool)
     address = made["pools"]["ci"]["machines"][0]["ip"]

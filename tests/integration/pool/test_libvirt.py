@@ -14,8 +14,10 @@ from pathlib import Path
 
 import pytest
 
-from ansible_collections.poolwright.virt.tests.integration.pool.sites import Site, finished, killed, libvirt_site
+from ansible_collections.poolwright.virt.tests.integration.pool.sites import BOOTS, Site, finished, killed, libvirt_site
 from ansible_collections.poolwright.virt.tests.seeds import seeds
+
+POINTS = 8
 
 
 @pytest.fixture
@@ -31,7 +33,7 @@ def banner(address: str) -> str:
 
 
 def test_guests_boot_answer_and_know_their_names(site: Site) -> None:
-    pool = site.ci(2, hostname="{name}", ready={"check": "tcp", "port": 22, "timeout": 900.0, "grace": 300.0})
+    pool = site.ci(2, **BOOTS, hostname="{name}", ready={"check": "tcp", "port": 22, "timeout": 900.0, "grace": 300.0})
     result = site.run(pool)
     assert result["failures"] == []
     machines = result["pools"]["ci"]["machines"]
@@ -44,7 +46,7 @@ def test_guests_boot_answer_and_know_their_names(site: Site) -> None:
 
 def test_a_machine_that_runs_but_does_not_answer_is_replaced(site: Site) -> None:
     """A guest that hangs keeps its power and its address; only its silence tells."""
-    pool = site.ci(1, ready={"check": "tcp", "timeout": 900.0, "grace": 2.0})
+    pool = site.ci(1, **BOOTS, ready={"check": "tcp", "timeout": 900.0, "grace": 2.0})
     made = site.run(pool)["pools"]["ci"]["machines"][0]
     hang(made["ip"])
     result = site.run(pool)

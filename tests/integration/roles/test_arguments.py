@@ -15,6 +15,8 @@ import yaml
 from ansible_collections.poolwright.virt.plugins.module_utils.argspec import pool_options, provider_options, run_options
 from ansible_collections.poolwright.virt.plugins.modules import libvirt_evacuation_plan, libvirt_migrate
 
+pytestmark = pytest.mark.any_core
+
 ROLES = Path(__file__).parents[3] / "roles"
 
 

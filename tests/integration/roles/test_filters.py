@@ -16,6 +16,8 @@ from hypothesis import strategies as st
 from ansible_collections.poolwright.virt.plugins.filter.pool_overview import pool_overview
 from ansible_collections.poolwright.virt.plugins.filter.pool_share import pool_share
 
+pytestmark = pytest.mark.any_core
+
 WEIGHT: st.SearchStrategy[Any] = st.sampled_from([0, 0.5, 1, 2, 31.7, "4"])
 HOSTS = st.from_regex(r"kvm-[a-z]{1,4}", fullmatch=True)
 WEIGHTS = st.dictionaries(HOSTS, WEIGHT, min_size=1, max_size=8).filter(lambda weights: any(float(weight) for weight in weights.values()))

@@ -24,7 +24,7 @@ from ansible_collections.poolwright.virt.plugins.module_utils.providers.marks im
 from ansible_collections.poolwright.virt.tests.contract.labs.libvirt_qemu import TINY, own_libvirtd
 from ansible_collections.poolwright.virt.tests.contract.labs.own_libvirtd import NETWORK, OwnLibvirtd
 from ansible_collections.poolwright.virt.tests.integration.modules.conftest import Ansible, Played
-from ansible_collections.poolwright.virt.tests.integration.pool.sites import Site, libvirt_site
+from ansible_collections.poolwright.virt.tests.integration.pool.sites import BOOTS, Site, libvirt_site
 from ansible_collections.poolwright.virt.tests.integration.storage.conftest import Guarded, another_key, tool
 
 DISK, GUEST, POOL = "poolwright.virt.disk_backend", "poolwright.virt.libvirt_guest", "poolwright.virt.vm_pool"
@@ -228,6 +228,7 @@ def test_a_guest_boots_from_a_disk_that_was_made_with_a_key(lab: Lab) -> None:
 def site(lab: Lab, folder: Path) -> Iterator[Site]:
     made = libvirt_site(folder)
     made.pool |= {
+        **BOOTS,
         "prefix": "keyedpool",
         "disk": lab.place,
         "networks": [{"network": NETWORK}],

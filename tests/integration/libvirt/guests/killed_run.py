@@ -2,19 +2,16 @@
 # BSD-2-Clause license (see LICENSES/BSD-2-Clause.txt)
 # SPDX-License-Identifier: BSD-2-Clause
 
-"""A run of ``libvirt_guest`` that is killed: ``killed_run.py POINT PARAMS`` ends itself with SIGKILL at the POINTth point.
+"""A run of ``libvirt_guest`` that ends itself with SIGKILL at one of its points, or runs through and returns how many there are.
 
 Points lie before and after each call to libvirt that changes something, and before and after each disk is made, kept, reverted or removed.
-For a point that is never reached the number of points is printed.
 """
 
 from __future__ import annotations
 
 import itertools
-import json
 import os
 import signal
-import sys
 import threading
 from collections.abc import Callable
 from typing import Any
@@ -26,7 +23,7 @@ from ansible_collections.poolwright.virt.plugins.module_utils.imagebackend.regis
 from ansible_collections.poolwright.virt.plugins.module_utils.libvirt.session import MUTATING, Session
 
 
-def main(point: int, params: dict[str, Any]) -> None:
+def run_until(point: int, params: dict[str, Any]) -> int:
     points = itertools.count()
     reached = 0
 
@@ -55,8 +52,4 @@ def main(point: int, params: dict[str, Any]) -> None:
             setattr(backend, action, watched(getattr(backend, action)))
     setattr(run, "remove_disks", watched(storage.remove_disks))  # noqa: B010 (it is no part of what run exports)
     guest_with(params, False, threading.Event())
-    print(reached + 1)
-
-
-if __name__ == "__main__":
-    main(int(sys.argv[1]), json.loads(sys.argv[2]))
+    return reached + 1

@@ -86,8 +86,28 @@ def read(own: OwnDisk, folder: Path) -> bytes:
     return path.read_bytes()
 
 
+def plugged_in_grown_and_unplugged(lab: Lab, place: dict[str, Any], wanted: dict[str, Any]) -> None:
+    there = wanted["disks"]
+    extra = {**place, "name": f"{NAME}_extra", "content": {"ephemeral": "ext4", "label": "extra"}, "size_gb": 0.02, "bus": "virtio"}
+    plugged = lab.run(disks=[*there, extra])
+    assert ("plug disks[vdd]" in plugged["actions"], plugged["pending_restart"], plugged["warnings"]) == (True, [], [])
+    larger = [*there, {**extra, "size_gb": 0.03}]
+    if place["backend"] == "ploop":
+        for check in (True, False):
+            with pytest.raises(InvalidSpec, match="a disk on ploop grows only while the guest is off"):
+                lab.run(disks=larger, check=check)
+    else:
+        grown = lab.run(disks=larger)
+        assert grown["actions"][0].startswith("grow the disk") and grown["disks"][3]["size"] == 32212480
+        assert lab.run(disks=larger)["changed"] is False
+    unplugged = lab.run(disks=there, unplug_timeout=600)
+    assert ("unplug disks[vdd]" in unplugged["actions"], unplugged["pending_restart"]) == (True, [])
+    # What was on it stays: the magic number of its file system.
+    assert read(own_disks(lab)["extra"], lab.folder)[1080:1082] == b"\x53\xef"
+
+
 @pytest.mark.parametrize("place", BACKENDS, indirect=True)
-def test_a_guest_boots_from_it_and_answers(lab: Lab, place: dict[str, Any]) -> None:
+def test_a_guest_boots_from_it_answers_and_takes_another_while_it_runs(lab: Lab, place: dict[str, Any]) -> None:
     wanted: dict[str, Any] = {"memory_mb": 192, "disks": disks(place, lab.folder / "seed"), "networks": [{"network": NETWORK}], "state": "running"}
     predicted = lab.run(check=True, **wanted)
     made = lab.booted(**wanted)
@@ -109,29 +129,9 @@ def test_a_guest_boots_from_it_and_answers(lab: Lab, place: dict[str, Any]) -> N
 
     again = lab.booted(**wanted)
     assert lab.answer(again) == f"SSH-2.0-tiny_from-{place['backend']}"
+    plugged_in_grown_and_unplugged(lab, place, wanted)
     # Its plug pulled, it starts again.
     assert lab.run(state="rebooted", force=True, shutdown_timeout=0)["state"] == "running"
     removed = lab.run(state="absent")
-    assert len(removed["removed"]) == 3
+    assert len(removed["removed"]) == 4
     assert not any(one.place().exists(Deadline.after(Clock(), 60)) for one in own.values())
-
-
-@pytest.mark.parametrize("place", BACKENDS, indirect=True)
-def test_a_disk_on_it_is_plugged_in_grown_and_unplugged_while_the_guest_runs(lab: Lab, place: dict[str, Any]) -> None:
-    root, _seed, data = disks(place, lab.folder / "seed")
-    lab.booted(disks=[root])
-    plugged = lab.run(disks=[root, {**data, "bus": "virtio"}])
-    assert ("plug disks[vdb]" in plugged["actions"], plugged["pending_restart"], plugged["warnings"]) == (True, [], [])
-    larger = [root, {**data, "size_gb": 0.03}]
-    if place["backend"] == "ploop":
-        for check in (True, False):
-            with pytest.raises(InvalidSpec, match="a disk on ploop grows only while the guest is off"):
-                lab.run(disks=larger, check=check)
-    else:
-        grown = lab.run(disks=larger)
-        assert grown["actions"][0].startswith("grow the disk") and grown["disks"][1]["size"] == 32212480
-        assert lab.run(disks=larger)["changed"] is False
-    unplugged = lab.run(disks=[root], unplug_timeout=600)
-    assert ("unplug disks[vdb]" in unplugged["actions"], unplugged["pending_restart"]) == (True, [])
-    # What was on it stays: the magic number of its file system.
-    assert read(own_disks(lab)["data"], lab.folder)[1080:1082] == b"\x53\xef"

@@ -20,7 +20,7 @@ from ansible_collections.poolwright.virt.tests.contract.labs.own_libvirtd import
 from ansible_collections.poolwright.virt.tests.integration.libvirt.conftest import TINY
 from ansible_collections.poolwright.virt.tests.integration.libvirt.guests.conftest import NAME, Lab
 from ansible_collections.poolwright.virt.tests.integration.libvirt.guests.test_backends import forget_bases
-from ansible_collections.poolwright.virt.tests.integration.libvirt.guests.test_killed import run_until
+from ansible_collections.poolwright.virt.tests.integration.libvirt.guests.test_killed import is_killed
 
 KEY = base64.b64encode(b"\x01\x00\x00\x00\x00\x00\x00\x00\x00\x00\x10\x00" + b"0123456789abcdef").decode()
 
@@ -115,7 +115,7 @@ def test_a_run_that_was_killed_with_the_secret_half_made_is_finished(lab: Lab, d
     wanted: dict[str, Any] = {"memory_mb": 64, "disks": [disk]}
     # Before and after it is defined, and before and after it gets its value.
     for point in range(4):
-        assert run_until(lab, point, wanted)[0]
+        assert is_killed(lab, point, wanted)
         lab.run(**wanted)
         (uuid,) = secrets(lab)
         assert lab.daemon is not None

@@ -21,7 +21,7 @@ SHIM = Path("/usr/lib/shim/shimx64.efi.signed")
 GRUB = Path("/usr/lib/grub/x86_64-efi-signed/grubx64.efi.signed")
 MENU = """
 search --no-floppy --file --set=root /vmlinuz
-linux /vmlinuz console=ttyS0 panic=1 tsc=reliable cryptomgr.notests mitigations=off
+linux /vmlinuz console=ttyS0 panic=1 tsc=reliable cryptomgr.notests mitigations=off no_timer_check
 initrd /initrd.gz
 boot
 """

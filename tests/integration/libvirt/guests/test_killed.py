@@ -2,32 +2,39 @@
 # BSD-2-Clause license (see LICENSES/BSD-2-Clause.txt)
 # SPDX-License-Identifier: BSD-2-Clause
 
-"""Runs that are killed at every point where they have changed something: the next one finishes, and nothing is left behind."""
+"""Runs that are killed where they have changed something, in a soak at every such point: the next one finishes, and nothing is left behind."""
 
 from __future__ import annotations
 
-import json
-import os
-import subprocess
-import sys
-from pathlib import Path
 from typing import Any
 
 import pytest
 
+from ansible_collections.poolwright.virt.tests.integration import forked
+from ansible_collections.poolwright.virt.tests.integration.libvirt.guests import killed_run
 from ansible_collections.poolwright.virt.tests.integration.libvirt.guests.conftest import DEFAULTS, NAME, Lab, difference
-
-RUN = Path(__file__).with_name("killed_run.py")
-ROOT = os.environ["ANSIBLE_COLLECTIONS_PATH"]
+from ansible_collections.poolwright.virt.tests.seeds import points
 
 
-def run_until(lab: Lab, point: int, options: dict[str, Any]) -> tuple[bool, str]:
-    """Whether the run was killed, and what it printed."""
+def run_until(lab: Lab, point: int, options: dict[str, Any]) -> int | None:
+    """Nothing where the run was killed; where it ran through, how many points it has."""
     params = {**DEFAULTS, "uri": lab.uri, "location": str(lab.folder / "state"), "virt_type": "qemu", "name": NAME, **options}
-    environment = {**os.environ, "PYTHONPATH": ROOT}
-    done = subprocess.run([sys.executable, str(RUN), str(point), json.dumps(params)], capture_output=True, text=True, check=False, env=environment)
-    assert done.returncode in (0, -9), done.stderr
-    return done.returncode == -9, done.stdout
+    found: int | None = forked.start(killed_run.run_until, point, params).result()
+    return found
+
+
+def points_of(lab: Lab, options: dict[str, Any], least: int) -> int:
+    count = run_until(lab, -1, options)
+    assert count is not None and count >= least
+    return count
+
+
+def chosen(number: int, test: str) -> list[int]:
+    return points(number, 6, f"guest's {test}")
+
+
+def is_killed(lab: Lab, point: int, options: dict[str, Any]) -> bool:
+    return run_until(lab, point, options) is None
 
 
 def gone(lab: Lab) -> bool:
@@ -36,18 +43,17 @@ def gone(lab: Lab) -> bool:
 
 
 def test_a_definition_that_was_killed_is_finished_or_taken_back(lab: Lab) -> None:
-    wanted: dict[str, Any] = {"memory_mb": 64, "disks": [lab.root(), lab.blank()], "state": "running", "autostart": True}
-    points = int(run_until(lab, -1, wanted)[1])
-    assert points >= 8
+    wanted: dict[str, Any] = {"memory_mb": 64, "disks": [lab.still(), lab.blank()], "state": "running", "autostart": True}
+    count = points_of(lab, wanted, 8)
     whole = lab.xml()
     lab.run(state="absent")
     assert gone(lab)
-    for point in range(points):
-        assert run_until(lab, point, wanted)[0]
+    for number, point in enumerate(chosen(count, "definition")):
+        assert is_killed(lab, point, wanted)
         # What is on disk is named by a domain: nothing but that knows of it.
         named = lab.run(check=True, state="absent")["removed"]
         assert sorted(path.rpartition("/")[2] for path in named) == lab.files(), f"killed at point {point}"
-        if point % 2:
+        if number % 2:
             lab.run(**wanted)
             assert lab.run(**wanted)["changed"] is False
             assert difference(whole, lab.xml()) == set()
@@ -56,14 +62,13 @@ def test_a_definition_that_was_killed_is_finished_or_taken_back(lab: Lab) -> Non
 
 
 def test_a_removal_that_was_killed_is_finished(lab: Lab) -> None:
-    wanted: dict[str, Any] = {"memory_mb": 64, "disks": [lab.root(), lab.blank()], "state": "running"}
+    wanted: dict[str, Any] = {"memory_mb": 64, "disks": [lab.still(), lab.blank()], "state": "running"}
     lab.run(**wanted)
-    points = int(run_until(lab, -1, {"state": "absent"})[1])
-    assert points >= 6
+    count = points_of(lab, {"state": "absent"}, 6)
     assert gone(lab)
-    for point in range(points):
+    for point in chosen(count, "removal"):
         lab.run(**wanted)
-        assert run_until(lab, point, {"state": "absent"})[0]
+        assert is_killed(lab, point, {"state": "absent"})
         lab.run(state="absent")
         assert gone(lab), f"killed at point {point}"
 
@@ -78,13 +83,12 @@ def test_a_change_that_was_killed_is_finished(lab: Lab) -> None:
         "state": "running",
     }
     lab.run(**before)
-    points = int(run_until(lab, -1, after)[1])
-    assert points >= 10
+    count = points_of(lab, after, 10)
     whole, running = lab.xml(), lab.xml(live=True)
     lab.run(state="absent")
-    for point in range(points):
+    for point in chosen(count, "change"):
         lab.run(**before)
-        assert run_until(lab, point, after)[0]
+        assert is_killed(lab, point, after)
         result = lab.run(**after)
         assert result["pending_restart"] == []
         assert lab.run(**after)["changed"] is False
@@ -118,12 +122,11 @@ def test_a_snapshot_whose_taking_was_killed_is_whole_or_not_there(lab: Lab, stat
     wanted: dict[str, Any] = {"memory_mb": 64, "disks": raw_disks(lab), "state": state}
     taking: dict[str, Any] = {"snapshot": {"name": "s"}}
     lab.run(**wanted)
-    points = int(run_until(lab, -1, taking)[1])
-    assert points >= (12 if state == "running" else 8)
-    for point in range(points):
+    count = points_of(lab, taking, 12 if state == "running" else 8)
+    for point in chosen(count, f"taking {state}"):
         lab.run(snapshot={"name": "s", "state": "absent"})
         write(lab, b"one")
-        assert run_until(lab, point, taking)[0]
+        assert is_killed(lab, point, taking)
         whole = lab.run(check=True, snapshot={"name": "t"})["snapshots"] == ["s", "t"]
         # Any run mends it, this one asks for something else.
         assert lab.run(title=f"after {point}")["state"] == state, f"killed at point {point}"
@@ -138,12 +141,11 @@ def test_a_revert_that_was_killed_is_ended_before_the_guest_runs_again(lab: Lab)
     lab.run(memory_mb=64, disks=raw_disks(lab), state="running")
     write(lab, b"one")
     lab.run(snapshot={"name": "s"})
-    points = int(run_until(lab, -1, reverting)[1])
-    assert points >= 12
-    for point in range(points):
+    count = points_of(lab, reverting, 12)
+    for point in chosen(count, "revert"):
         lab.run(state="running")
         write(lab, b"two")
-        assert run_until(lab, point, reverting)[0]
+        assert is_killed(lab, point, reverting)
         assert lab.run(title=f"after {point}")["state"] == "running", f"killed at point {point}"
         left = contents_of(lab)
         assert len(set(left.values())) == 1, f"killed at point {point}: {left}"
@@ -153,9 +155,9 @@ def test_a_deletion_of_a_snapshot_that_was_killed_is_finished(lab: Lab) -> None:
     deleting: dict[str, Any] = {"snapshot": {"name": "s", "state": "absent"}}
     lab.run(memory_mb=64, disks=raw_disks(lab))
     lab.run(snapshot={"name": "s"})
-    points = int(run_until(lab, -1, deleting)[1])
-    for point in range(points):
+    count = points_of(lab, deleting, 2)
+    for point in chosen(count, "deletion"):
         lab.run(snapshot={"name": "s"})
-        assert run_until(lab, point, deleting)[0]
+        assert is_killed(lab, point, deleting)
         lab.run(**deleting)
         assert [name for name in lab.files() if "@" in name] == [], f"killed at point {point}"
