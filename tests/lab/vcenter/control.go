@@ -40,7 +40,7 @@ import (
 //	                             slow         the call is held up for ms, or until the rules are forgotten
 //	                             truncated    all was done, and the connection closes in the middle of the answer
 //	                             unreadable   the answer says of one machine's configuration that it could not be read
-//	DELETE /lab/chaos            forget all of these, and the faults
+//	DELETE /lab/chaos            forget all of these, and the faults; uploads that were held up end before the answer
 //	POST   /lab/sessions/expire  every session there is now has ended
 //
 // "skip" lets so many calls pass first, "times": 0 has no limit, "rate" is drawn from random numbers of the rule's own "seed".
@@ -74,6 +74,7 @@ type lab struct {
 	rules       []*rule
 	seen, dead  map[string]bool // session cookies
 	calmed      chan struct{}   // closed when all rules are forgotten
+	uploads     sync.WaitGroup  // those that are held up, or were and have not ended
 }
 
 func newLab(next http.Handler, service *simulator.Service) *lab {
@@ -218,6 +219,10 @@ func nameOf(r *http.Request) (string, error) {
 func (l *lab) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	if strings.HasPrefix(r.URL.Path, "/lab/") {
 		l.control(w, r)
+		if r.Method == http.MethodDelete && r.URL.Path == "/lab/chaos" {
+			// What was held up has then had its effect: a file does not appear later, when a test looks at what is there.
+			l.uploads.Wait()
+		}
 		return
 	}
 	// A real one answers at both; the simulator at the shorter.
@@ -248,6 +253,10 @@ func (l *lab) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		http.Error(w, "injected", http.StatusInsufficientStorage)
 		return
 	case "slow":
+		if r.Method == http.MethodPut {
+			l.uploads.Add(1)
+			defer l.uploads.Done()
+		}
 		select {
 		case <-time.After(time.Duration(fires.Ms) * time.Millisecond):
 		case <-calmed:
