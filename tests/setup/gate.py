@@ -26,7 +26,7 @@ from ansible_collections.poolwright.virt.tests.setup.results import Outcome, rea
 ROOT = Path(__file__).resolve().parents[2]
 LOGS = ROOT / ".work" / "gate"
 LOG_LINES = 150  # of a stage that failed, shown when it ends
-STAGE_SECONDS = 3600  # a stage that hangs is ended, and has failed
+STAGE_SECONDS = 5000  # a stage that hangs is ended, and has failed
 CLEAN_UP_SECONDS = 60
 
 

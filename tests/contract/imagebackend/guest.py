@@ -29,6 +29,8 @@ from ansible_collections.poolwright.virt.tests.seeds import SEED, SOAK
 INSIDE = os.environ.get("POOLWRIGHT_IN_GUEST") == "1"
 _SHARED = "POOLWRIGHT_SHARED"
 _MOST = 4  # guests
+# What cases leave is memory of the guest's, which would be full before the last of them.
+_OPTIONS = ("-o", "cache_dir=/tmp/pytest-cache", "-o", "tmp_path_retention_policy=failed")
 
 
 class Reporter:
@@ -105,7 +107,7 @@ class _Guest:
         self._output, self._reports = shared / f"output-{number}", shared / f"reports-{number}"
         root, arguments = config.rootpath, shared / f"cases-{number}"
         arguments.write_text("\n".join(cases))
-        pytest_command = [sys.executable, "-m", "pytest", "-q", "-o", "cache_dir=/tmp/pytest-cache", "--backend", ",".join(labs), f"@{arguments}"]
+        pytest_command = [sys.executable, "-m", "pytest", "-q", *_OPTIONS, "--backend", ",".join(labs), f"@{arguments}"]
         settings = {"POOLWRIGHT_IN_GUEST": "1", "POOLWRIGHT_GUEST": str(number), _SHARED: str(shared), "PYTHONDONTWRITEBYTECODE": "1"}
         settings |= {key: os.environ[key] for key in ("ANSIBLE_COLLECTIONS_PATH", SEED, SOAK) if key in os.environ}
         command = (
