@@ -5,6 +5,8 @@
 PROVIDER ?= libvirt
 SECONDS ?= 600
 setup := tests/setup
+# What takes longest starts first; the rest of the folder comes after it.
+longest := tests/integration/pool/test_debian_guest.py tests/integration/migration tests/integration/storage tests/integration/modules
 
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
@@ -41,7 +43,7 @@ unit-newest: ## unit tests on the newest Python: every test, with few of its cas
 	@$(setup)/unit.sh newest
 
 contract: lab-up ## every provider against its contract, each on the real thing
-	@$(setup)/with.sh newest python -m pytest tests/contract --ignore tests/contract/imagebackend --lab dummy,libvirt_test,libvirt_qemu,vsphere -n 4
+	@$(setup)/with.sh newest python -m pytest tests/contract --ignore tests/contract/imagebackend --lab dummy,libvirt_test,libvirt_qemu,vsphere -n 2
 
 backends: lab-up ## image backends in files and on Ceph against their contract
 	@$(setup)/with.sh newest python -m pytest tests/contract/imagebackend --backend flat,qcow2,rbd,ploop --table docs/backends.md -n 2 --dist worksteal
@@ -50,10 +52,10 @@ lvm: lab-up ## image backends on LVM against the same, in guests of their own
 	@$(setup)/with.sh newest python -m pytest tests/contract/imagebackend --backend lvm,lvm_thin --table docs/backends.md
 
 integration: lab-up ## modules, roles and playbooks on real guests and storage
-	@$(setup)/with.sh newest python -m pytest tests/integration --ignore tests/integration/vsphere -n 4 --dist loadfile
+	@$(setup)/with.sh newest python -m pytest $(longest) tests/integration --ignore tests/integration/vsphere -n 2 --dist loadfile --no-loadscope-reorder
 
 vsphere: ## the same on a vCenter that counts calls and breaks them
-	@$(setup)/with.sh newest python -m pytest tests/integration/vsphere -n 4
+	@$(setup)/with.sh newest python -m pytest tests/integration/vsphere -n 2
 
 floor: lab-up ## what involves Ansible, on the oldest ansible-core
 	@$(setup)/with.sh floor python -m pytest tests/integration/modules tests/integration/roles -m "not any_core" -n 2 --dist loadfile
