@@ -135,7 +135,8 @@ class OwnLibvirtd:
         with self.opened() as connection:
             for domain in connection.listAllDomains():
                 persistent = domain.isPersistent()
-                if domain.isActive():
+                # A daemon that has just come back notices only then that a guest has ended.
+                with contextlib.suppress(libvirt.libvirtError):
                     domain.destroy()
                 if persistent:
                     domain.undefineFlags(_EVERYTHING)

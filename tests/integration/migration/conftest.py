@@ -312,7 +312,8 @@ class Pair:
             with self.opened(host) as connection:
                 for domain in connection.listAllDomains():
                     persistent = domain.isPersistent()
-                    if domain.isActive():
+                    # A daemon that has just come back notices only then that a guest has ended.
+                    with contextlib.suppress(libvirt.libvirtError):
                         domain.destroy()
                     if persistent:
                         domain.undefineFlags(EVERYTHING)

@@ -166,7 +166,7 @@ def test_rule_08_a_machine_that_is_removed_meanwhile_is_told(vcenter: VCenter, v
 
     def work(index: int) -> object:
         if index:
-            while not vcenter.calls()["WaitForUpdatesEx"]:  # until the other one waits
+            while vcenter.calls()["WaitForUpdatesEx"] < 2:  # until the other one has seen the machine, and waits
                 time.sleep(0.02)
             return vim.run(made, "Destroy_Task", deadline=inventory.deadline())
         return vim.wait_for_properties(made, ["name"], lambda _seen: False, inventory.deadline())
