@@ -16,4 +16,9 @@ venv="$("${SETUP}/venv.sh" molecule controller)"
 export PATH="${venv}/bin:${PATH}" ANSIBLE_COLLECTIONS_PATH="${WORK}/collections"
 # It works only where galaxy.yml is.
 cd "${ROOT}"
-exec molecule "$@"
+# Where `make test` counts from.
+if [ -n "${RESULTS:-}" ]; then
+    molecule "$@" 2>&1 | tee "${RESULTS}/molecule.txt"
+else
+    exec molecule "$@"
+fi

@@ -7,6 +7,7 @@
 from __future__ import annotations
 
 import json
+import re
 import xml.etree.ElementTree as ET
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -29,10 +30,11 @@ class Outcome:
 
 
 def read_results(stage: str, status: int, seconds: float, folder: Path) -> Outcome:
-    """:param folder: the stage's reports: JUnit's XML, and JSON of nox."""
+    """:param folder: the stage's reports: JUnit's XML, JSON of nox, and what molecule prints."""
+    readers = {".xml": _junit, ".json": _nox, ".txt": _molecule}
     passed, failed = 0, list[str]()
     for path in sorted(folder.iterdir()):
-        good, bad = _junit(path) if path.suffix == ".xml" else _nox(path)
+        good, bad = readers[path.suffix](path)
         passed += good
         failed += bad
     return Outcome(stage, status or (1 if failed else 0), seconds, passed, tuple(failed))
@@ -54,6 +56,14 @@ def _nox(path: Path) -> tuple[int, list[str]]:
     sessions = json.loads(path.read_text(encoding="utf-8"))["sessions"]
     failed = [str(session["name"]) for session in sessions if session["result"] != "success"]
     return len(sessions) - len(failed), failed
+
+
+def _molecule(path: Path) -> tuple[int, list[str]]:
+    """By the summary at its end: a case is an action of a scenario."""
+    summary = path.read_text(encoding="utf-8").rpartition("DETAILS")[2]
+    actions = re.findall(r"^(\S+) \S+ (\S+): Executed: (\S+)", re.sub(r"\x1b\[[0-9;]*m", "", summary), re.MULTILINE)
+    failed = [f"{scenario}.{action}" for scenario, action, outcome in actions if outcome != "Successful"]
+    return len(actions) - len(failed), failed
 
 
 def table(outcomes: Sequence[Outcome], seconds: float) -> list[str]:

@@ -55,7 +55,7 @@ def packages(purpose: str) -> set[str]:
 def test_every_package_is_listed_once_with_a_purpose() -> None:
     names = [line.split()[0] for line in lines(ROOT / "tests" / "lab" / "packages.txt")]
     assert len(names) == len(set(names))
-    assert set(names) == {name for purpose in ("libvirt", "image", "ceph", "lvm", "guests", "unit") for name in packages(purpose)}
+    assert set(names) == {name for purpose in ("libvirt", "image", "debian", "ceph", "lvm", "guests", "unit") for name in packages(purpose)}
 
 
 def test_the_role_has_nothing_left_to_install_on_a_host_of_the_lab() -> None:

@@ -71,6 +71,12 @@ def test_sessions_of_nox_are_cases(tmp_path: Path) -> None:
     assert read_results("lint", 1, 2.0, tmp_path) == Outcome("lint", 1, 2.0, 1, ("typing",))
 
 
+def test_actions_of_molecules_scenarios_are_cases(tmp_path: Path) -> None:
+    summary = "INFO default > create: Executed: Successful\n\x1b[1mDETAILS\x1b[0m\n\x1b[32mdefault\x1b[0m > create: Executed: Successful\nroles > verify: Executed: Failed\n"
+    (tmp_path / "molecule.txt").write_text(summary)
+    assert read_results("molecule", 1, 2.0, tmp_path) == Outcome("molecule", 1, 2.0, 1, ("roles.verify",))
+
+
 def test_a_skipped_case_is_not_counted(tmp_path: Path) -> None:
     """ansible-test skips what a collection has no files for; in pytest a skip is a failure, see tests/conftest.py."""
     (tmp_path / "a.xml").write_text(JUNIT.format(GOOD + '<testcase classname="a" name="b"><skipped/></testcase>'))

@@ -160,10 +160,13 @@ def test_the_pool_becomes_exact_whatever_goes_wrong(place: Place, seed: int) -> 
         chance.choice([place.lab.power_off, place.lab.pause, place.lab.undefine])(name)
     trouble(vcenter, seed + 1_000_000)
     place.attempt(size)
+    # The lab's own is one of them, and govc leaves one for its next call. Each of the two runs in trouble may have had to give up its logout,
+    # after three tries: vCenter ends such a session when it has been idle for long enough.
+    left = vcenter.calls().sessions
+    assert left <= max(sessions, 1) + 2
     place.mend(size)
 
-    # The lab's own is one of them, and govc leaves one for its next call.
-    assert vcenter.calls().sessions <= max(sessions, 1)
+    assert vcenter.calls().sessions <= max(left, 1)
     assert place.foreign() == before
     assert place.lab.machines() == {f"ci-{slot}" for slot in range(1, size + 1)} | set(before)
     assert place.lab.leftovers() == []
