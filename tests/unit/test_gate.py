@@ -72,7 +72,8 @@ def test_sessions_of_nox_are_cases(tmp_path: Path) -> None:
 
 
 def test_actions_of_molecules_scenarios_are_cases(tmp_path: Path) -> None:
-    summary = "INFO default > create: Executed: Successful\n\x1b[1mDETAILS\x1b[0m\n\x1b[32mdefault\x1b[0m > create: Executed: Successful\nroles > verify: Executed: Failed\n"
+    summary = "\x1b[32mdefault\x1b[0m > create: Executed: Successful\nroles > verify: Executed: Failed\n"
+    summary = f"INFO default > create: Executed: Successful\n\x1b[1mDETAILS\x1b[0m\n{summary}"
     (tmp_path / "molecule.txt").write_text(summary)
     assert read_results("molecule", 1, 2.0, tmp_path) == Outcome("molecule", 1, 2.0, 1, ("roles.verify",))
 
