@@ -52,7 +52,7 @@ lvm: lab-up ## image backends on LVM against the same, in guests of their own
 	@$(setup)/with.sh newest python -m pytest tests/contract/imagebackend --backend lvm,lvm_thin --table docs/backends.md
 
 integration: lab-up ## modules, roles and playbooks on real guests and storage
-	@$(setup)/with.sh newest python -m pytest $(longest) tests/integration --ignore tests/integration/vsphere -n 2 --dist loadfile --no-loadscope-reorder
+	@$(setup)/with.sh newest python -m pytest $(longest) tests/integration --ignore tests/integration/vsphere -n 4 --dist loadfile --no-loadscope-reorder
 
 vsphere: ## the same on a vCenter that counts calls and breaks them
 	@$(setup)/with.sh newest python -m pytest tests/integration/vsphere -n 2
