@@ -266,9 +266,9 @@ def test_killed_at_any_step_the_disk_is_whole_or_not_there(
 
 def test_two_processes_make_one_disk(kind: tuple[str, bool], disks: Path, image: CachedImage, disk_bytes: bytes, read: Any, start_python: Any) -> None:
     request = {"backend": kind[0], "location": str(disks), "full": kind[1], "size": 8 * MIB, "contents": "", "image": asdict(image)}
-    running = [start_python(CREATE, **request) for _time in range(2)]
+    running = [start_python(CREATE, **request) for _time in range(4)]
     complaints = [process.communicate(timeout=600)[1] for process in running]
-    assert sorted(process.returncode for process in running) == [0, 1]
+    assert sorted(process.returncode for process in running) == [0, 1, 1, 1]
     assert all("Busy" in text for text in complaints if text)
     record = disk_image(kind[0], str(disks), "web-1_root", DiskOptions(kind[1])).plan_from_image(image, None)
     assert read(record) == disk_bytes
