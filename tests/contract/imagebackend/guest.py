@@ -40,14 +40,24 @@ class Reporter:
         self._config = config
         self._shared = Path(os.environ.get(_SHARED, "."))
 
-    @pytest.hookimpl(tryfirst=True)
-    def pytest_runtest_protocol(self, item: pytest.Item) -> bool | None:
+    def pytest_runtestloop(self, session: pytest.Session) -> bool:
+        """The next case is taken before one runs: what both share is kept up, and nothing else."""
+        taken = filter(self._take, session.items)
+        item = next(taken, None)
+        while item is not None:
+            following = next(taken, None)
+            item.config.hook.pytest_runtest_protocol(item=item, nextitem=following)
+            item = following
+        return True
+
+    def _take(self, item: pytest.Item) -> bool:
+        """:returns: whether no other guest has it."""
         try:
             # One host makes it for all guests: it fails for all but one.
             (self._shared / "taken" / hashlib.sha256(item.nodeid.encode()).hexdigest()).mkdir()
         except FileExistsError:
-            return True
-        return None
+            return False
+        return True
 
     def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
         data = self._config.hook.pytest_report_to_serializable(config=self._config, report=report)
