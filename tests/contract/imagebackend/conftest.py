@@ -14,7 +14,9 @@ from pathlib import Path
 
 import pytest
 
-from ansible_collections.poolwright.virt.tests.contract.imagebackend.guest import INSIDE, GuestRuns, Reporter
+from ansible_collections.poolwright.virt.tests import seeds
+from ansible_collections.poolwright.virt.tests.contract.imagebackend.guest import INSIDE, GuestRuns, Reporter, shared_directory
+from ansible_collections.poolwright.virt.tests.contract.imagebackend.labs import lvm_shell
 from ansible_collections.poolwright.virt.tests.contract.imagebackend.labs.base import DiskLab, LabFailed
 from ansible_collections.poolwright.virt.tests.contract.imagebackend.labs.directories import FlatLab, PloopLab, Qcow2Lab
 from ansible_collections.poolwright.virt.tests.contract.imagebackend.labs.lvm import LvmLab, LvmThinLab
@@ -72,7 +74,10 @@ def pytest_runtestloop(session: pytest.Session) -> None:
     for item in session.items:
         if session.config.stash[GUEST].wanted(LABS.get(lab_of(item))):
             cases.setdefault(lab_of(item), []).append(item.nodeid)
-    session.config.stash[GUEST].start(cases)
+    guests = session.config.stash[GUEST]
+    if cases and not seeds.soaking():
+        lvm_shell.build(guests.shared)
+    guests.start(cases)
 
 
 @pytest.hookimpl(tryfirst=True)
@@ -101,6 +106,18 @@ def lab_of(item: pytest.Item) -> str:
 @pytest.fixture(scope="session")
 def supplies(tmp_path_factory: pytest.TempPathFactory) -> Supplies:
     return make_supplies(tmp_path_factory.mktemp("images"))
+
+
+@pytest.fixture(scope="session", autouse=True)
+def quick_tools(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """In a guest, LVM without the start of its tools; those themselves in a soak."""
+    if not INSIDE or seeds.soaking():
+        yield
+        return
+    shell = lvm_shell.start(shared_directory(), tmp_path_factory.mktemp("lvm") / "tools")
+    yield
+    shell.kill()
+    shell.wait()
 
 
 @pytest.fixture(scope="session")

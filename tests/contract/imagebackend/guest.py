@@ -33,12 +33,17 @@ _MOST = 4  # guests
 _OPTIONS = ("-o", "cache_dir=/tmp/pytest-cache", "-o", "tmp_path_retention_policy=failed")
 
 
+def shared_directory() -> Path:
+    """Inside a guest: what it and the others write to, and this machine before them."""
+    return Path(os.environ[_SHARED])
+
+
 class Reporter:
     """Inside a guest: takes cases, and writes each report down."""
 
     def __init__(self, config: pytest.Config) -> None:
         self._config = config
-        self._shared = Path(os.environ.get(_SHARED, "."))
+        self._shared = shared_directory()
 
     def pytest_runtestloop(self, session: pytest.Session) -> bool:
         """The next case is taken before one runs: what both share is kept up, and nothing else."""
@@ -71,6 +76,7 @@ class GuestRuns:
     def __init__(self, config: pytest.Config) -> None:
         self._config = config
         self._folder = tempfile.TemporaryDirectory(prefix="poolwright-guest-")
+        self.shared = Path(self._folder.name)
         self._guests: list[_Guest] = []
         self._reports: dict[str, list[pytest.TestReport]] | None = None
 
@@ -82,13 +88,12 @@ class GuestRuns:
         labs = list(cases)
         # Pinned to a core: the kernel and what it runs are processes that wait for each other all the time.
         cores = sorted(os.sched_getaffinity(0))[: min(_MOST, sum(map(len, cases.values())))]
-        shared = Path(self._folder.name)
-        (shared / "taken").mkdir()
+        (self.shared / "taken").mkdir()
         for number, core in enumerate(cores):
             # Each begins with another lab, as long as there are some.
             begin = number % len(labs)
             own = [*labs[begin:], *labs[:begin]]
-            self._guests.append(_Guest(self._config, number, core, own, [case for lab in own for case in cases[lab]], shared))
+            self._guests.append(_Guest(self._config, number, core, own, [case for lab in own for case in cases[lab]], self.shared))
 
     def reports(self, item: pytest.Item) -> list[pytest.TestReport]:
         """What a guest reported of a case; a failure where none did."""
