@@ -34,31 +34,29 @@ CLEAN_UP_SECONDS = 60
 class Stage:
     """A make target.
 
-    :ivar cores: how many it keeps busy; the stages that run at once take no more than the machine has.
     :ivar needs: stages that end before it starts; it runs also when they failed, and then says itself what it lacks.
     """
 
     name: str
-    cores: float
     needs: tuple[str, ...] = ()
 
 
 # The longest first: what is started last is what is waited for.
 STAGES = (
-    Stage("lab-up", 1.0),
-    Stage("debian-guest", 1.0),
-    Stage("integration", 1.0, ("lab-up",)),
-    Stage("vsphere", 1.0),
-    Stage("lvm", 1.0, ("lab-up",)),
-    Stage("backends", 1.0, ("lab-up",)),
-    Stage("contract", 1.0, ("lab-up",)),
-    Stage("sanity", 1.0),
-    Stage("unit", 1.0),
-    Stage("unit-newest", 1.0),
-    Stage("floor", 1.0, ("lab-up",)),
-    Stage("molecule", 1.0),
-    Stage("lint", 1.0),
-    Stage("sanity-floor", 1.0),
+    Stage("lab-up"),
+    Stage("debian-guest"),
+    Stage("integration", ("lab-up",)),
+    Stage("vsphere"),
+    Stage("lvm", ("lab-up",)),
+    Stage("backends", ("lab-up",)),
+    Stage("contract", ("lab-up",)),
+    Stage("sanity"),
+    Stage("unit"),
+    Stage("unit-newest"),
+    Stage("floor", ("lab-up",)),
+    Stage("molecule"),
+    Stage("lint"),
+    Stage("sanity-floor"),
 )
 
 
@@ -79,10 +77,10 @@ class Running:
 
 @dataclass
 class Gate:
-    """A run of stages. ``cores`` is what the machine has."""
+    """A run of stages, ``most`` at once."""
 
     stages: Sequence[Stage]
-    cores: float
+    most: int
     command: Sequence[str] = ("make", "--no-print-directory")
     logs: Path = LOGS
     outcomes: dict[str, Outcome] = field(default_factory=dict)
@@ -95,7 +93,7 @@ class Gate:
         begun = time.monotonic()
         try:
             while len(self.outcomes) < len(self.stages):
-                for stage in startable(self.stages, [running.stage for running in self.running], self.outcomes, self.cores):
+                for stage in startable(self.stages, [running.stage for running in self.running], self.outcomes, self.most):
                     say(begun, f"{stage.name} starts; its output goes to {self.log(stage)}")
                     self.running.append(self._start(stage))
                 self._wait(begun)
@@ -147,17 +145,11 @@ class Gate:
             running.end()
 
 
-def startable(stages: Sequence[Stage], running: Sequence[Stage], ended: Mapping[str, Outcome], cores: float) -> list[Stage]:
-    """Those that may start now, in order: what they need has ended and there are cores for them, or nothing else runs."""
+def startable(stages: Sequence[Stage], running: Sequence[Stage], ended: Mapping[str, Outcome], most: int) -> list[Stage]:
+    """Those that may start now, in order: what they need has ended, and no more than ``most`` run at once."""
     names = {stage.name for stage in stages}
-    chosen: list[Stage] = []
-    for stage in stages:
-        busy = [*running, *chosen]
-        if stage in busy or stage.name in ended or any(need in names and need not in ended for need in stage.needs):
-            continue
-        if not busy or sum(other.cores for other in busy) + stage.cores <= cores:
-            chosen.append(stage)
-    return chosen
+    free = [stage for stage in stages if stage not in running and stage.name not in ended and all(need not in names or need in ended for need in stage.needs)]
+    return free[: max(0, most - len(running))]
 
 
 def tail(path: Path, lines: int) -> list[str]:
@@ -179,8 +171,8 @@ def main(names: Sequence[str]) -> int:
     # A shell has its jobs ignore it, and they theirs; the stages clean up at it.
     signal.signal(signal.SIGINT, signal.default_int_handler)
     # Each waits now and then: for a guest, for a server, at its end for its last case.
-    cores = len(os.sched_getaffinity(0)) + 1
-    gate = Gate([stage for stage in STAGES if not names or stage.name in names], cores)
+    most = len(os.sched_getaffinity(0)) + 1
+    gate = Gate([stage for stage in STAGES if not names or stage.name in names], most)
     try:
         return gate.run()
     except KeyboardInterrupt:

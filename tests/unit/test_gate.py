@@ -27,12 +27,12 @@ def outcome(stage: str, status: int = 0) -> Outcome:
 
 def gate(folder: Path, script: str, *stages: Stage) -> Gate:
     """One whose stages run a Python script that is given the stage's name."""
-    return Gate(stages, 2.0, (sys.executable, "-c", script), folder / "gate")
+    return Gate(stages, 2, (sys.executable, "-c", script), folder / "gate")
 
 
 def test_later_stages_run_after_one_has_failed(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     script = "import sys; print('output of', sys.argv[1]); sys.exit(7 if sys.argv[1] == 'second' else 0)"
-    stages = [Stage(name, 2.0) for name in ("first", "second", "third")]
+    stages = [Stage(name) for name in ("first", "second", "third")]
     assert gate(tmp_path, script, *stages).run() == 7
     shown = capsys.readouterr().out
     assert "third passed" in shown
@@ -43,18 +43,18 @@ def test_later_stages_run_after_one_has_failed(tmp_path: Path, capsys: pytest.Ca
 
 def test_the_status_is_that_of_the_worst_stage(tmp_path: Path) -> None:
     script = "import sys; sys.exit(int(sys.argv[1]))"
-    assert gate(tmp_path, script, Stage("3", 1.0), Stage("9", 1.0), Stage("0", 1.0)).run() == 9
+    assert gate(tmp_path, script, Stage("3"), Stage("9"), Stage("0")).run() == 9
 
 
 def test_a_stage_that_is_killed_has_failed(tmp_path: Path) -> None:
     script = "import os; os.kill(os.getpid(), 9)"
-    assert gate(tmp_path, script, Stage("one", 1.0)).run() == 137
+    assert gate(tmp_path, script, Stage("one")).run() == 137
 
 
 def test_cases_are_counted_from_what_the_tools_report(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     script = f"import os, pathlib; pathlib.Path(os.environ['RESULTS'], 'a.xml').write_text({JUNIT.format(GOOD + BAD)!r})"
     # A tool that reports a failure and ends with 0.
-    assert gate(tmp_path, script, Stage("one", 1.0)).run() == 1
+    assert gate(tmp_path, script, Stage("one")).run() == 1
     shown = capsys.readouterr().out
     assert "failed in one: unit.test_a.test_bad[1]" in shown
     assert shown.splitlines()[-1] == "1 passed, 1 failed"
@@ -62,7 +62,7 @@ def test_cases_are_counted_from_what_the_tools_report(tmp_path: Path, capsys: py
 
 def test_pytest_is_asked_for_its_report(tmp_path: Path) -> None:
     script = "import os; assert '--junitxml=' + os.environ['RESULTS'] in os.environ['PYTEST_ADDOPTS']"
-    assert gate(tmp_path, script, Stage("one", 1.0)).run() == 0
+    assert gate(tmp_path, script, Stage("one")).run() == 0
 
 
 def test_sessions_of_nox_are_cases(tmp_path: Path) -> None:
@@ -91,25 +91,21 @@ def test_the_table_has_a_row_for_each_stage_and_a_plain_last_line() -> None:
     assert lines[-1] == "15 passed, 1 failed"
 
 
-def test_stages_start_in_order_as_far_as_the_cores_go() -> None:
-    stages = [Stage("a", 1.0), Stage("b", 1.5), Stage("c", 1.0), Stage("d", 0.5)]
-    assert [stage.name for stage in startable(stages, [], {}, 2.0)] == ["a", "c"]
-    assert [stage.name for stage in startable(stages, [stages[0], stages[2]], {}, 2.0)] == []
-    assert [stage.name for stage in startable(stages, [stages[0]], {"c": outcome("c")}, 2.0)] == ["d"]
-
-
-def test_a_stage_larger_than_the_machine_runs_alone() -> None:
-    assert startable([Stage("a", 4.0), Stage("b", 1.0)], [], {}, 2.0) == [Stage("a", 4.0)]
+def test_stages_start_in_order_and_not_too_many_at_once() -> None:
+    stages = [Stage(name) for name in "abcd"]
+    assert startable(stages, [], {}, 2) == stages[:2]
+    assert startable(stages, stages[:2], {}, 2) == []
+    assert startable(stages, [stages[0]], {"b": outcome("b")}, 2) == [stages[2]]
 
 
 def test_a_stage_waits_for_what_it_needs_even_if_that_fails() -> None:
-    stages = [Stage("lab", 1.0), Stage("real", 1.0, ("lab",))]
-    assert startable(stages, [stages[0]], {}, 2.0) == []
-    assert startable(stages, [], {"lab": outcome("lab", 1)}, 2.0) == [stages[1]]
+    stages = [Stage("lab"), Stage("real", ("lab",))]
+    assert startable(stages, [stages[0]], {}, 2) == []
+    assert startable(stages, [], {"lab": outcome("lab", 1)}, 2) == [stages[1]]
 
 
 def test_a_stage_chosen_alone_does_not_wait_for_one_that_was_not_chosen() -> None:
-    assert startable([Stage("real", 1.0, ("lab",))], [], {}, 2.0) == [Stage("real", 1.0, ("lab",))]
+    assert startable([Stage("real", ("lab",))], [], {}, 2) == [Stage("real", ("lab",))]
 
 
 @pytest.mark.parametrize("stage", STAGES, ids=lambda stage: stage.name)
