@@ -24,7 +24,7 @@ quickstart-clean: ## remove all that quickstart made, with any provider
 demo-evacuate: ## empty one of two KVM hosts that are started for it, as root or with sudo; takes everything back
 	@$(setup)/demo_evacuate.sh
 
-test: ## every stage below, beside each other where cores are free, and a table of what each found (as root, or with sudo)
+test: ## every stage below, one more at once than there are cores, and a table of what each found (as root, or with sudo)
 	@$(setup)/gate.sh
 
 lint: ## the static checks: style, types, docs, licences, changelog, build and import, ansible-lint
@@ -55,6 +55,7 @@ integration: lab-up ## modules, roles and playbooks on real guests and storage
 	@$(setup)/with.sh newest python -m pytest $(longest) tests/integration --ignore tests/integration/vsphere -n 4 --dist loadfile --no-loadscope-reorder
 
 vsphere: ## the same on a vCenter that counts calls and breaks them
+	@$(setup)/packages.sh @unit
 	@$(setup)/with.sh newest python -m pytest tests/integration/vsphere -n 2
 
 floor: lab-up ## what involves Ansible, on the oldest ansible-core

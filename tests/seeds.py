@@ -33,7 +33,9 @@ def soaking() -> bool:
 
 def first_seed() -> int:
     """The run's first seed, drawn when it is first asked for."""
-    return int(os.environ.setdefault(SEED, str(secrets.randbelow(1_000_000))))
+    if not os.environ.get(SEED):
+        os.environ[SEED] = str(secrets.randbelow(1_000_000))
+    return int(os.environ[SEED])
 
 
 def seeds(gate: int, soak: int) -> range:
@@ -61,7 +63,8 @@ def points(number: int, gate: int, test: str, soak: int | None = None) -> list[i
     """Of the points of a run at which it is killed, in order: ``gate`` of them, in a soak all or so many; the first and the last always."""
     most = (number if soak is None else soak) if soaking() else gate
     between = range(1, number - 1)
-    return [0, *sorted(random.Random(f"{first_seed()} {test}").sample(between, max(0, min(most - 2, len(between))))), number - 1]
+    chosen = random.Random(f"{first_seed()} {test}").sample(between, max(0, min(most - 2, len(between))))
+    return sorted({0, *chosen, number - 1})
 
 
 def steps(stop: int, gate: int, soak: int) -> range:

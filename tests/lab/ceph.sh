@@ -148,6 +148,12 @@ down() {
 
 case "$1" in
     up)
+        # Who comes second finds it up. What is started must not inherit the lock.
+        exec {lock}>"${dir}.lock"
+        flock "${lock}"
+        "$0" up-held "${dir}" "${@:3}" {lock}>&-
+        ;;
+    up-held)
         answers && exit 0
         # A port that was free can be somebody's before the monitor listens on it; then others are tried.
         for attempt in 1 2 3 4 5; do

@@ -92,7 +92,7 @@ sleep 60
 INIT
 chmod +x "${work}/init"
 
-timeout --foreground "${IN_GUEST_TIMEOUT:-5000}" linux.uml "mem=${IN_GUEST_MEMORY:-1024}M" root=none rootfstype=hostfs rootflags=/ ro "init=${work}/init" \
+timeout --foreground "${IN_GUEST_TIMEOUT:-4500}" linux.uml "mem=${IN_GUEST_MEMORY:-1024}M" root=none rootfstype=hostfs rootflags=/ ro "init=${work}/init" \
     con=null con0=fd:0,fd:1 quiet loglevel=3 </dev/null 2>"${work}/errors" |
     sed -u 's/\r$//' | tee "${work}/output" | grep --line-buffered -av '^the command ended with status' || true
 status="$(sed -n 's/^the command ended with status \([0-9]*\)\.$/\1/p' "${work}/output" | tail -n 1)"

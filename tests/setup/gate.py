@@ -26,7 +26,8 @@ from ansible_collections.poolwright.virt.tests.setup.results import Outcome, rea
 ROOT = Path(__file__).resolve().parents[2]
 LOGS = ROOT / ".work" / "gate"
 LOG_LINES = 150  # of a stage that failed, shown when it ends
-STAGE_SECONDS = 5000  # a stage that hangs is ended, and has failed
+STAGE_SECONDS = 5000.0  # a stage that hangs is ended, and has failed
+TIMED_OUT = 124  # as timeout(1) has it
 CLEAN_UP_SECONDS = 60
 
 
@@ -41,7 +42,7 @@ class Stage:
     needs: tuple[str, ...] = ()
 
 
-# The longest first: what is started last is what is waited for.
+# What others need first, then what waits most: its guests boot while others compute. Short ones last, so that all end together.
 STAGES = (
     Stage("lab-up"),
     Stage("debian-guest"),
@@ -65,6 +66,13 @@ class Running:
     stage: Stage
     process: subprocess.Popen[bytes]
     since: float
+    timed_out: bool = False
+
+    @property
+    def status(self) -> int:
+        """Of the stage, once it has ended: as a shell has it."""
+        status = self.process.returncode
+        return TIMED_OUT if self.timed_out else 128 - status if status < 0 else status
 
     def end(self) -> None:
         """End all that the stage has started in its session: by SIGINT, at which pytest cleans up, and by force after a while."""
@@ -83,6 +91,7 @@ class Gate:
     most: int
     command: Sequence[str] = ("make", "--no-print-directory")
     logs: Path = LOGS
+    seconds: float = STAGE_SECONDS
     outcomes: dict[str, Outcome] = field(default_factory=dict)
     running: list[Running] = field(default_factory=list)
 
@@ -128,15 +137,16 @@ class Gate:
             time.sleep(0.2)
         for running in ended:
             self.running.remove(running)
-            stage, status = running.stage, running.process.returncode
-            outcome = read_results(stage.name, 128 - status if status < 0 else status, time.monotonic() - running.since, self.logs / stage.name)
+            stage = running.stage
+            outcome = read_results(stage.name, running.status, time.monotonic() - running.since, self.logs / stage.name)
             self.outcomes[stage.name] = outcome
             say(begun, f"{stage.name} {'passed' if outcome.status == 0 else 'FAILED'} after {outcome.seconds:.0f} s")
             if outcome.status:
                 print("".join(tail(self.log(stage), LOG_LINES)), flush=True)
 
     def _ended(self, running: Running) -> bool:
-        if running.process.poll() is None and time.monotonic() - running.since > STAGE_SECONDS:
+        if running.process.poll() is None and time.monotonic() - running.since > self.seconds:
+            running.timed_out = True
             running.end()
         return running.process.returncode is not None
 
@@ -173,12 +183,13 @@ def main(names: Sequence[str]) -> int:
     # Each waits now and then: for a guest, for a server, at its end for its last case.
     most = len(os.sched_getaffinity(0)) + 1
     gate = Gate([stage for stage in STAGES if not names or stage.name in names], most)
-    try:
-        return gate.run()
-    except KeyboardInterrupt:
-        return 130
-    finally:
-        subprocess.run([str(ROOT / "tests" / "lab" / "lab"), "down"], check=False)
+    status = 130
+    with contextlib.suppress(KeyboardInterrupt):
+        status = gate.run()
+    if any(stage.name == "lab-up" or "lab-up" in stage.needs for stage in gate.stages):
+        # It fails where a stage has left something in the lab.
+        status = status or subprocess.run([str(ROOT / "tests" / "lab" / "lab"), "down"], check=False).returncode
+    return status
 
 
 if __name__ == "__main__":

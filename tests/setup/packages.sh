@@ -31,8 +31,15 @@ apt() {
     "${as_root[@]}" env DEBIAN_FRONTEND=noninteractive apt-get -y -q -o DPkg::Lock::Timeout=300 "$@"
 }
 
+hold() { # apt waits for another that installs, but not for one that fetches the lists
+    mkdir -p "${WORK}"
+    exec {lock}>"${WORK}/packages.lock"
+    flock "${lock}"
+}
+
 wanted=()
 if [ "${1:-}" = --lists ]; then
+    hold
     apt update >&2
     exit
 fi
@@ -53,10 +60,7 @@ done
 mapfile -t missing < <(printf '%s\n' "${missing[@]}" | LC_ALL=C sort -u)
 
 command -v apt-get >/dev/null || die "this is not Debian or Ubuntu; install what these packages hold, then run again: ${missing[*]}"
-# apt waits for another that installs, but not for one that fetches the lists.
-mkdir -p "${WORK}"
-exec {lock}>"${WORK}/packages.lock"
-flock "${lock}"
+hold
 say "installing ${missing[*]}"
 log="$(mktemp)"
 trap 'rm -f "${log}"' EXIT

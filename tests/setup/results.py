@@ -19,7 +19,7 @@ class Outcome:
     """A stage that has ended.
 
     :ivar status: its exit status; also 1 where its tool reports failures and ended with 0 all the same.
-    :ivar failed: the names of the cases that failed.
+    :ivar failed: the names of the cases that failed, or why it failed without one.
     """
 
     stage: str
@@ -34,9 +34,14 @@ def read_results(stage: str, status: int, seconds: float, folder: Path) -> Outco
     readers = {".xml": _junit, ".json": _nox, ".txt": _molecule}
     passed, failed = 0, list[str]()
     for path in sorted(folder.iterdir()):
-        good, bad = readers[path.suffix](path)
+        try:
+            good, bad = readers[path.suffix](path)
+        except (KeyError, ValueError, ET.ParseError) as exc:
+            good, bad = 0, [f"the report {path.name} cannot be read: {exc!r}"]
         passed += good
         failed += bad
+    if status and not failed:
+        failed.append(f"exit status {status} with no case that failed; see its output above")
     return Outcome(stage, status or (1 if failed else 0), seconds, passed, tuple(failed))
 
 
@@ -76,6 +81,4 @@ def table(outcomes: Sequence[Outcome], seconds: float) -> list[str]:
     lines = ["", *(f"{name:{width}}  {good:>6}  {bad:>6}  {took:>7}  {remark}".rstrip() for name, good, bad, took, remark in rows)]
     for one in outcomes:
         lines += [f"failed in {one.stage}: {name}" for name in one.failed]
-        if one.status and not one.failed:
-            lines.append(f"failed in {one.stage}: exit status {one.status} with no case that failed; see its output above")
-    return [*lines, "", f"{passed} passed, {failed + sum(one.status != 0 and not one.failed for one in outcomes)} failed"]
+    return [*lines, "", f"{passed} passed, {failed} failed"]

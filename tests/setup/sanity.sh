@@ -31,7 +31,9 @@ run() { # run VENV PYTHON ARGUMENT...: in a copy of the collection
     mkdir -p "$(dirname "${log}")"
     "${venv}/bin/ansible-test" sanity --venv --color no --junit --python "${python}" "$@" 2>&1 | tee "${log}" || status=$?
     # Where `make test` counts from.
-    [ -z "${RESULTS:-}" ] || for report in tests/output/junit/*.xml; do mv "${report}" "${RESULTS}/${python}-${report##*/}"; done
+    [ -z "${RESULTS:-}" ] || for report in tests/output/junit/*.xml; do
+        [ ! -e "${report}" ] || mv "${report}" "${RESULTS}/${python}-${report##*/}"
+    done
     [ "${status}" -eq 0 ] || die "ansible-test has found faults"
     ! grep -Eq 'All targets skipped|Required program .* not found' "${log}" || die "ansible-test has left something out"
 }

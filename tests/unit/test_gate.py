@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -49,6 +50,20 @@ def test_the_status_is_that_of_the_worst_stage(tmp_path: Path) -> None:
 def test_a_stage_that_is_killed_has_failed(tmp_path: Path) -> None:
     script = "import os; os.kill(os.getpid(), 9)"
     assert gate(tmp_path, script, Stage("one")).run() == 137
+
+
+def test_a_stage_that_takes_too_long_has_failed_however_it_ends(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    script = "import signal, sys, time; signal.signal(signal.SIGINT, lambda *_: sys.exit(0)); time.sleep(600)"
+    assert replace(gate(tmp_path, script, Stage("one")), seconds=3.0).run() == 124
+    assert "failed in one: exit status 124" in capsys.readouterr().out
+
+
+def test_a_report_that_cannot_be_read_is_a_failure(tmp_path: Path) -> None:
+    (tmp_path / "a.xml").write_text(JUNIT.format(GOOD)[:-9])
+    (tmp_path / "b.xml").write_text(JUNIT.format(GOOD))
+    found = read_results("unit", 0, 2.0, tmp_path)
+    assert (found.status, found.passed) == (1, 1)
+    assert ["a.xml" in name for name in found.failed] == [True]
 
 
 def test_cases_are_counted_from_what_the_tools_report(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

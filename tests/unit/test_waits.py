@@ -26,7 +26,7 @@ def words(name: str) -> str:
 @pytest.mark.parametrize("name", ["README.md", "docs/pools.md", "docs/vsphere.md"])
 def test_one_statement_stands_everywhere(name: str) -> None:
     assert (
-        "On KVM hosts, and on vSphere from the same controller, nothing has to be waited for; on vSphere, another controller leaves a half-made machine"
+        "On KVM hosts, and on vSphere from the same controller, the next run takes over at once; on vSphere, another controller leaves a half-made machine"
         f" of a pool alone for {MAKING_SECONDS:.0f} seconds after its making or reset began"
     ) in words(name)
 

@@ -20,7 +20,7 @@ _IN_GUEST = os.environ.get("POOLWRIGHT_IN_GUEST") == "1"
 NEVER, COUNTED = 0, -1
 POINTS = 3 if _IN_GUEST else 6  # steps of a task that it is killed at, unless it is at all of them
 # Into a step, so that a tool is at work: in the guest one takes longer to start.
-INSTANT = 0.1 if _IN_GUEST else 0.008
+INSTANT = 0.03 if _IN_GUEST else 0.008
 # Where a process can be killed with a difference: before it starts a tool or asks Ceph for something, and at what gives or takes a name.
 _TOOLS = ("subprocess.Popen", "poolwright.rados")
 # What these leave is what there was before them, so a process that is killed at one of them is as if killed at the next step.

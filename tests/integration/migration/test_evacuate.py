@@ -217,7 +217,8 @@ def test_the_providers_contract_holds_on_two_hosts(pair: Pair) -> None:
     chosen = ["tests/contract/test_capabilities.py", "--lab", "libvirt_pair", "-k", "moves or told_to or does_not_move or placed or was_said"]
     command = [sys.executable, "-m", "pytest", "-q", "--basetemp", str(pair.folder / "contract"), *chosen]
     done = subprocess.run(
-        [*pair.inside(1), "sh", "-c", 'cd "$0" && exec "$@"', str(ROOT), *command],
+        # Options for the tests around these, such as where their report goes, are not for these.
+        [*pair.inside(1), "sh", "-c", 'cd "$0" && unset PYTEST_ADDOPTS && exec "$@"', str(ROOT), *command],
         capture_output=True,
         text=True,
         check=False,

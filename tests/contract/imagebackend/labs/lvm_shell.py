@@ -27,13 +27,11 @@ _PROCESSED = 1  # lvm2cmd.h
 
 
 def build(folder: Path) -> None:
-    """The client, in a folder that the guest will see; once. :raises CalledProcessError: there is no compiler."""
-    client = folder / _CLIENT
-    if not client.exists():
-        source = Path(__file__).with_name("lvm_client.c")
-        names = [f'-DSHELL="{_SOCKET}"', '-DLVM="/usr/sbin/lvm"']
-        # Linked as a whole it starts fastest.
-        subprocess.run(["gcc", "-static", "-O1", "-Wall", "-Werror", *names, "-o", str(client), str(source)], check=True)
+    """The client, in a folder that the guest will see. :raises CalledProcessError: it cannot be compiled."""
+    source = Path(__file__).with_name("lvm_client.c")
+    names = [f'-DSHELL="{_SOCKET}"', '-DLVM="/usr/sbin/lvm"']
+    # Linked as a whole it starts fastest.
+    subprocess.run(["gcc", "-static", "-O1", "-Wall", "-Werror", *names, "-o", str(folder / _CLIENT), str(source)], check=True)
 
 
 def start(folder: Path, links: Path) -> subprocess.Popen[bytes]:
@@ -56,6 +54,8 @@ def _serve(ready: int) -> None:
     library.lvm2_init.restype = ctypes.c_void_p
     library.lvm2_run.argtypes = [ctypes.c_void_p, ctypes.c_char_p]
     lvm = library.lvm2_init()
+    if not lvm:
+        sys.exit("LVM's library cannot be initialised")
     with socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET) as door:
         door.bind(_SOCKET)
         door.listen(64)
