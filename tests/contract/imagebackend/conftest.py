@@ -9,6 +9,7 @@ Cases of labs that need another kernel run in guests, which this same pytest run
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Generator, Iterator
 from pathlib import Path
 
@@ -125,9 +126,11 @@ def labs(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, DiskLab
     """The labs that were started, by name, or why one could not be."""
     started: dict[str, DiskLab | LabFailed] = {}
     yield started
-    for lab in started.values():
-        if isinstance(lab, DiskLab):
-            lab.stop()
+    with contextlib.ExitStack() as stopping:
+        # Each of them, also where another one cannot be stopped.
+        for lab in started.values():
+            if isinstance(lab, DiskLab):
+                stopping.callback(lab.stop)
 
 
 @pytest.fixture

@@ -11,6 +11,7 @@ take longer to start than to do any of this. A place is ``pool`` or ``pool/names
 from __future__ import annotations
 
 import contextlib
+import errno
 import json
 import sys
 from typing import Any
@@ -18,10 +19,13 @@ from typing import Any
 import rados
 import rbd
 
+_ATTEMPTS = 4
+
 
 class Hands:
     def __init__(self, conf: str) -> None:
-        self._cluster = rados.Rados(conffile=conf)
+        # A monitor's answer can be lost; without a limit it is waited for for ever.
+        self._cluster = rados.Rados(conffile=conf, conf={"rados_mon_op_timeout": "30"})
         self._cluster.connect()
         self._images = rbd.RBD()
 
@@ -108,7 +112,11 @@ class Hands:
         return where
 
     def _command(self, prefix: str, **arguments: Any) -> bytes:
-        status, said, why = self._cluster.mon_command(json.dumps({"prefix": prefix, **arguments}), b"")
+        """All that are asked for here may be done twice."""
+        for _attempt in range(_ATTEMPTS):
+            status, said, why = self._cluster.mon_command(json.dumps({"prefix": prefix, **arguments}), b"")
+            if status != -errno.ETIMEDOUT:
+                break
         if status:
             raise OSError(-status, f"{prefix}: {why}")
         return bytes(said)
