@@ -373,8 +373,9 @@ options:
         default: rebuild
       max_unavailable:
         description:
-          - How many ready machines may be taken away at a time to rebuild them, as a number or a percentage of O(pools[].size).
-          - At least one is.
+          - How many machines may be unavailable while outdated ones are rebuilt, as a number or a percentage of O(pools[].size), at least one.
+          - A leased machine is unavailable, and so is an unhealthy one that is not repaired. Where they are as many already, no ready machine is
+            taken away, and a warning says so.
         type: str
         default: 25%
 """

@@ -53,6 +53,12 @@ class Stage:
         self.provider.set_mark("ci", made.name, mark.as_state(MarkState.READY), mark)
         return self.get(made.name)
 
+    def start(self, name: str) -> None:
+        """Have a machine running that carries the mark which it has now, or one of the pool where it has none."""
+        machine = self.provider.get_vm("ci", name)
+        mark = None if machine is None else machine.mark
+        self.provider.start_vm("ci", name, mark or self.mark(1))
+
     def lease(self, machine: Machine) -> Mark:
         """Hand the machine out; its new mark."""
         mark = mark_of(machine)

@@ -108,7 +108,7 @@ def test_a_machine_may_be_kept_as_it_was_before_its_first_start(stage: Stage) ->
         stage.provider.create_snapshot("ci", "ci-1", "clean")
     stage.provider.stop_vm("ci", "ci-1")
     stage.provider.revert_snapshot("ci", "ci-1", "clean")
-    stage.provider.start_vm("ci", "ci-1")
+    stage.start("ci-1")
     stage.until(lambda: stage.provider.vm_ready("ci", "ci-1"))
     stage.provider.destroy_vm("ci", "ci-1", mark_of(stage.get("ci-1")))
     assert stage.lab.leftovers() == []

@@ -61,7 +61,7 @@ def test_all_disks_go_back_together(stage: Stage) -> None:
     stage.provider.create_vm("ci", template.vm_name(1), replace(stage.mark(), snapshot="clean"), stage.deadline())
     stage.provider.stop_vm("ci", "ci-1")
     stage.provider.revert_snapshot("ci", "ci-1", "clean")
-    stage.provider.start_vm("ci", "ci-1")
+    stage.start("ci-1")
     assert (stage.get("ci-1").broken, stage.lab.disks("ci-1")) == ("", 5)
     stage.provider.destroy_vm("ci", "ci-1", mark_of(stage.get("ci-1")))
     assert stage.lab.leftovers() == []

@@ -57,7 +57,7 @@ def test_a_start_that_was_not_answered_is_not_sent_again(stage: Stage) -> None:
     before = stage.mutations()
     stage.lab.lose_answer(stage.provider, "start_vm")
     with pytest.raises(MaybeApplied):
-        stage.provider.start_vm("ci", "ci-1")
+        stage.start("ci-1")
     assert stage.mutations() <= before + 1
     assert stage.get("ci-1").power is Power.RUNNING
 
@@ -111,7 +111,7 @@ def test_a_hypervisor_that_cannot_be_reached_is_not_changed(stage: Stage) -> Non
         lambda: stage.make(2),
         lambda: stage.provider.destroy_vm("ci", "ci-1", mark),
         lambda: stage.provider.set_mark("ci", "ci-1", mark.as_state(MarkState.READY), mark),
-        lambda: stage.provider.start_vm("ci", "ci-1"),
+        lambda: stage.start("ci-1"),
     ):
         with pytest.raises(VirtError) as caught:
             change()

@@ -150,7 +150,7 @@ def test_looking_changes_nothing(stage: Stage) -> None:
         pytest.param(lambda provider: provider.prepare("nobody", Deadline.after(Clock(), 9)), id="prepare"),
         pytest.param(lambda provider: provider.create_vm("nobody", "nobody-1", _MARK, Deadline.after(Clock(), 9)), id="create_vm"),
         pytest.param(lambda provider: provider.destroy_vm("nobody", "ci-1", _MARK), id="destroy_vm"),
-        pytest.param(lambda provider: provider.start_vm("nobody", "ci-1"), id="start_vm"),
+        pytest.param(lambda provider: provider.start_vm("nobody", "ci-1", _MARK), id="start_vm"),
         pytest.param(lambda provider: provider.set_mark("nobody", "ci-1", _MARK, _MARK), id="set_mark"),
         pytest.param(lambda provider: provider.exclusive(["nobody"], Deadline.after(Clock(), 9)).__enter__(), id="exclusive"),
     ],

@@ -8,17 +8,18 @@ from __future__ import annotations
 
 import pytest
 
-from ansible_collections.poolwright.virt.plugins.module_utils.errors import NotFound, NotOurs
+from ansible_collections.poolwright.virt.plugins.module_utils.errors import MarkChanged, NotFound, NotOurs
+from ansible_collections.poolwright.virt.plugins.module_utils.providers.marks import MarkState
 from ansible_collections.poolwright.virt.plugins.module_utils.providers.types import Check, Power
 from ansible_collections.poolwright.virt.tests.contract.labs.base import Ability
-from ansible_collections.poolwright.virt.tests.contract.staging import Stage
+from ansible_collections.poolwright.virt.tests.contract.staging import Stage, mark_of
 
 
 def test_a_machine_that_was_switched_off_is_started(stage: Stage) -> None:
     stage.ready(1)
     stage.lab.power_off("ci-1")
     assert stage.get("ci-1").power is Power.OFF
-    stage.provider.start_vm("ci", "ci-1")
+    stage.start("ci-1")
     assert stage.get("ci-1").power is Power.RUNNING
     stage.until(lambda: stage.provider.vm_ready("ci", "ci-1"))
 
@@ -29,7 +30,7 @@ def test_a_machine_that_was_paused_runs_on(stage: Stage) -> None:
     stage.lab.pause("ci-1")
     assert stage.get("ci-1").power is Power.PAUSED
     assert not stage.provider.vm_ready("ci", "ci-1")
-    stage.provider.start_vm("ci", "ci-1")
+    stage.start("ci-1")
     assert stage.get("ci-1").power is Power.RUNNING
     stage.until(lambda: stage.provider.vm_ready("ci", "ci-1"))
 
@@ -37,7 +38,7 @@ def test_a_machine_that_was_paused_runs_on(stage: Stage) -> None:
 def test_a_machine_that_runs_is_reset(stage: Stage) -> None:
     stage.ready(1)
     changes = stage.mutations()
-    stage.provider.start_vm("ci", "ci-1")
+    stage.start("ci-1")
     assert stage.mutations() > changes
     assert stage.get("ci-1").power is Power.RUNNING
     stage.until(lambda: stage.provider.vm_ready("ci", "ci-1"))
@@ -45,15 +46,45 @@ def test_a_machine_that_runs_is_reset(stage: Stage) -> None:
 
 def test_a_machine_that_is_gone_cannot_be_started(stage: Stage) -> None:
     with pytest.raises(NotFound):
-        stage.provider.start_vm("ci", "ci-1")
+        stage.start("ci-1")
 
 
 def test_a_foreign_machine_is_never_started(stage: Stage) -> None:
     stage.lab.put_foreign("ci-1")
     before = stage.lab.fingerprint("ci-1")
     with pytest.raises(NotOurs):
-        stage.provider.start_vm("ci", "ci-1")
+        stage.start("ci-1")
     assert stage.lab.fingerprint("ci-1") == before
+
+
+@pytest.mark.parametrize("running", [True, False], ids=["running", "off"])
+def test_a_machine_that_was_handed_out_meanwhile_is_not_started(stage: Stage, running: bool) -> None:
+    """Started while it runs, it would be reset under its user."""
+    made = stage.make(1)
+    leased = stage.lease(made)
+    if not running:
+        stage.lab.power_off("ci-1")
+    before, changes = stage.lab.fingerprint("ci-1"), stage.mutations()
+    with pytest.raises(MarkChanged):
+        stage.provider.start_vm("ci", "ci-1", mark_of(made))
+    assert (stage.lab.fingerprint("ci-1"), stage.mutations()) == (before, changes)
+    stage.provider.start_vm("ci", "ci-1", leased)
+    assert stage.get("ci-1").power is Power.RUNNING
+
+
+def test_a_machine_that_was_replaced_meanwhile_is_not_started(stage: Stage) -> None:
+    stage.make(1)
+    before, changes = stage.lab.fingerprint("ci-1"), stage.mutations()
+    with pytest.raises(MarkChanged):
+        stage.provider.start_vm("ci", "ci-1", stage.mark(1))
+    assert (stage.lab.fingerprint("ci-1"), stage.mutations()) == (before, changes)
+
+
+def test_a_machine_that_became_ready_meanwhile_is_started(stage: Stage) -> None:
+    first = mark_of(stage.make(1))
+    stage.provider.set_mark("ci", "ci-1", first.as_state(MarkState.READY), first)
+    stage.provider.start_vm("ci", "ci-1", first)
+    assert stage.get("ci-1").power is Power.RUNNING
 
 
 def test_a_machine_is_switched_off_once(stage: Stage) -> None:

@@ -120,13 +120,6 @@ def set_attributes(element: ET.Element, **values: str | None) -> None:
             element.set(key, value)
 
 
-def replace_with(parent: ET.Element, old: ET.Element, new: ET.Element) -> None:
-    """Put ``new`` where ``old`` is."""
-    position = list(parent).index(old)
-    new.tail = old.tail
-    parent[position] = new
-
-
 def forget_place(device: ET.Element) -> None:
     """Take off what libvirt gave a device for the bus it was on."""
     drop(device, "address", "alias")

@@ -101,10 +101,6 @@ class VolumeGroup:
         arguments = [*_tagged(add), *(part for one in drop for part in ("--deltag", one))]
         self._call("vgchange", ["--yes", *arguments, self.name], self.name, deadline)
 
-    def extent_size(self, deadline: Deadline) -> int:
-        """Bytes."""
-        return int(self._report("vgs", "vg", "vg_extent_size", self.name, deadline)[0]["vg_extent_size"])
-
     def free_bytes(self, deadline: Deadline) -> int:
         """Of the pool what is not mapped yet; else of the group."""
         if not self.pool:

@@ -17,14 +17,11 @@ from ansible_collections.poolwright.virt.plugins.module_utils.clock import Clock
 from ansible_collections.poolwright.virt.plugins.module_utils.errors import Cancelled, DeadlineExceeded, MarkChanged, NameTaken, NotFound, VirtError
 from ansible_collections.poolwright.virt.plugins.module_utils.pool.condition import still_made
 from ansible_collections.poolwright.virt.plugins.module_utils.pool.machine import Maker
-from ansible_collections.poolwright.virt.plugins.module_utils.pool.plan import Action, Kind
+from ansible_collections.poolwright.virt.plugins.module_utils.pool.plan import FIRST_ROLLING_WAVE, Action, Kind
 from ansible_collections.poolwright.virt.plugins.module_utils.pool.spec import PoolSpec, needs_address
 from ansible_collections.poolwright.virt.plugins.module_utils.providers.base import Provider
 from ansible_collections.poolwright.virt.plugins.module_utils.providers.marks import Mark, MarkState
 from ansible_collections.poolwright.virt.plugins.module_utils.providers.types import Readiness
-
-# Waves from this one on take ready machines away, which nothing does while an earlier wave of the pool has failed.
-_FIRST_ROLLING_WAVE = 2
 
 
 @dataclass(frozen=True)
@@ -150,7 +147,7 @@ class Executor:
             return "the run's time was up"
         if action.kind is not Kind.DESTROY and action.pool in self._stopped:
             return f"not tried after the same would have failed: {self._stopped[action.pool].message}"
-        if action.wave >= _FIRST_ROLLING_WAVE and (outcome.failed or outcome.untouched):
+        if action.wave >= FIRST_ROLLING_WAVE and (outcome.failed or outcome.untouched):
             return "the ready machine was kept since an earlier step of its pool failed"
         return ""
 
@@ -169,7 +166,7 @@ class Executor:
             elif action.expected is not None:
                 mark = action.expected
             if action.kind is Kind.START:
-                self._maker.start(spec, action.name)
+                self._maker.start(spec, action.name, mark)
         fresh = mark.state is not MarkState.READY
         # A machine that another controller is making may not even run yet.
         if needs_address(spec.ready.check) or (action.kind is Kind.WAIT and mark.maker not in ("", self._provider.maker)):

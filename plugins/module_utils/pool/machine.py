@@ -111,8 +111,9 @@ class Maker:
         """
         return repeat(partial(self._provider.destroy_vm, spec.name, name, expected), self._clock, _worth_repeating)
 
-    def start(self, spec: PoolSpec, name: str) -> None:
-        repeat(partial(self._provider.start_vm, spec.name, name), self._clock, _worth_repeating)
+    def start(self, spec: PoolSpec, name: str, expected: Mark) -> None:
+        """:raises MarkChanged: it was replaced or handed out meanwhile."""
+        repeat(partial(self._provider.start_vm, spec.name, name, expected), self._clock, _worth_repeating)
 
     def begin_reset(self, spec: PoolSpec, name: str, expected: Mark) -> Mark:
         """Mark a machine as being reset, which ends its lease; its new mark.
@@ -131,7 +132,7 @@ class Maker:
         repeat(partial(self._provider.stop_vm, spec.name, name), self._clock, _worth_repeating)
         repeat(partial(self._provider.revert_snapshot, spec.name, name, mark.snapshot), self._clock, _worth_repeating)
         if spec.machine.power_on:
-            self.start(spec, name)
+            self.start(spec, name, mark)
 
     def mark_ready(self, spec: PoolSpec, name: str, mark: Mark) -> None:
         """Record that the machine was seen ready.

@@ -11,6 +11,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from ansible_collections.poolwright.virt.plugins.module_utils.pool.condition import (
+    SERVING,
     UNHEALTHY,
     UNTOUCHABLE,
     Assessment,
@@ -65,11 +66,15 @@ class Taken:
 
 @dataclass(frozen=True)
 class Plan:
-    """What will be done, in order; slots that cannot be filled; and how each machine was judged."""
+    """What will be done, in order; slots that cannot be filled; and how each machine was judged.
+
+    ``kept`` says why outdated machines are not rebuilt although they shall be, "" where they are.
+    """
 
     actions: tuple[Action, ...] = ()
     taken: tuple[Taken, ...] = ()
     assessments: tuple[tuple[str, Assessment], ...] = ()
+    kept: str = ""
 
     @property
     def deletions(self) -> tuple[Action, ...]:
@@ -80,8 +85,9 @@ class Plan:
         )
 
 
-# Wave 0 gives resources back, wave 1 mends and fills, each later wave takes away at most max_unavailable ready machines.
-_REMOVE, _MEND, _ROLL = 0, 1, 2
+# Wave 0 gives resources back, wave 1 repairs and fills. Each later wave takes ready machines away, which nothing does while an earlier
+# wave of the pool has failed.
+_REMOVE, _REPAIR, FIRST_ROLLING_WAVE = 0, 1, 2
 _ORDER = {Kind.DESTROY: 0, Kind.REPLACE: 1, Kind.RESET: 2, Kind.START: 3, Kind.WAIT: 4, Kind.CREATE: 5}
 _UNFINISHED = frozenset({Condition.HALF_MADE, Condition.REMOVING, Condition.RESETTING})
 
@@ -89,20 +95,20 @@ _UNFINISHED = frozenset({Condition.HALF_MADE, Condition.REMOVING, Condition.RESE
 def plan(spec: PoolSpec, observed: Sequence[Observed], now: float) -> Plan:
     """What brings one pool to its declared state. ``observed`` names each machine once; ``now`` in seconds since the epoch."""
     judged = [(seen, assess(spec, seen, now)) for seen in observed]
-    actions = [action for seen, judgement in judged for action in _mend(spec, seen, judgement, now)]
-    outdated = [(seen, judgement) for seen, judgement in judged if judgement.condition is Condition.OUTDATED]
-    if spec.on_outdated is OnOutdated.REPLACE:
-        actions += _roll(spec, outdated)
+    actions = [action for seen, judgement in judged for action in _repair(spec, seen, judgement, now)]
     held = {seen.machine.name: judgement for seen, judgement in judged}
     taken = []
     for slot in range(1, spec.wanted + 1):
         name = spec.vm_name(slot)
         if name not in held:
-            actions.append(Action(Kind.CREATE, spec.name, name, slot, "the slot is empty", _MEND))
+            actions.append(Action(Kind.CREATE, spec.name, name, slot, "the slot is empty", _REPAIR))
         elif held[name].condition in (Condition.FOREIGN, Condition.STRAY):
             taken.append(Taken(spec.name, name, held[name].reason))
-    actions.sort(key=lambda action: (action.wave, _ORDER[action.kind], action.slot))
-    return Plan(tuple(actions), tuple(taken), tuple(held.items()))
+    serving = sum(judgement.condition in SERVING for judgement in held.values())
+    repaired = sum(action.wave == _REPAIR for action in actions)
+    rolled, kept = _roll(spec, judged, spec.wanted - serving - repaired)
+    actions = sorted([*actions, *rolled], key=lambda action: (action.wave, _ORDER[action.kind], action.slot))
+    return Plan(tuple(actions), tuple(taken), tuple(held.items()), kept)
 
 
 def merge(plans: Mapping[str, Plan]) -> tuple[Action, ...]:
@@ -111,7 +117,7 @@ def merge(plans: Mapping[str, Plan]) -> tuple[Action, ...]:
     return tuple(sorted(actions, key=lambda action: (action.wave, _ORDER[action.kind])))
 
 
-def _mend(spec: PoolSpec, seen: Observed, judgement: Assessment, now: float) -> list[Action]:
+def _repair(spec: PoolSpec, seen: Observed, judgement: Assessment, now: float) -> list[Action]:
     """The action for a machine that is wrong by itself, whatever the others are like."""
     mark, condition = seen.machine.mark, judgement.condition
     if mark is None or condition in UNTOUCHABLE:
@@ -129,7 +135,7 @@ def _mend(spec: PoolSpec, seen: Observed, judgement: Assessment, now: float) -> 
         kind = Kind.REPLACE if _to_be_rebuilt(spec, mark) else _heal(spec, seen, mark, condition)
     if kind is None:
         return []
-    wave = _REMOVE if kind is Kind.DESTROY else _MEND
+    wave = _REMOVE if kind is Kind.DESTROY else _REPAIR
     return [Action(kind, spec.name, seen.machine.name, mark.slot, judgement.reason, wave, mark)]
 
 
@@ -151,10 +157,19 @@ def _heal(spec: PoolSpec, seen: Observed, mark: Mark, condition: Condition) -> K
     return Kind.START if spec.on_unhealthy is OnUnhealthy.START and startable else None
 
 
-def _roll(spec: PoolSpec, outdated: Sequence[tuple[Observed, Assessment]]) -> list[Action]:
-    """Ready machines that are to be rebuilt, in batches, lowest slot first."""
-    marked = [(seen.machine.mark, judgement) for seen, judgement in outdated if seen.machine.mark]
+def _roll(spec: PoolSpec, judged: Sequence[tuple[Observed, Assessment]], unavailable: int) -> tuple[list[Action], str]:
+    """Ready machines that are to be rebuilt, in batches, lowest slot first; or none, and why they are kept.
+
+    :param unavailable: machines of the pool that will not be ready either: leased, unhealthy and left so, or held by something else.
+    """
+    outdated = [(seen.machine.mark, judgement) for seen, judgement in judged if judgement.condition is Condition.OUTDATED and seen.machine.mark]
+    if not outdated or spec.on_outdated is not OnOutdated.REPLACE:
+        return [], ""
+    batch = spec.most_unavailable - unavailable
+    if batch < 1:
+        allowed = f"max_unavailable ({spec.max_unavailable}) allows {spec.most_unavailable} of {spec.wanted}"
+        return [], f"outdated machines are kept ready: {unavailable} others are leased or unhealthy, and {allowed}"
     return [
-        Action(Kind.REPLACE, spec.name, spec.vm_name(mark.slot), mark.slot, judgement.reason, _ROLL + number // spec.batch, mark)
-        for number, (mark, judgement) in enumerate(sorted(marked, key=lambda pair: pair[0].slot))
-    ]
+        Action(Kind.REPLACE, spec.name, spec.vm_name(mark.slot), mark.slot, judgement.reason, FIRST_ROLLING_WAVE + number // batch, mark)
+        for number, (mark, judgement) in enumerate(sorted(outdated, key=lambda pair: pair[0].slot))
+    ], ""

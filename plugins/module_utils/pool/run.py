@@ -250,6 +250,8 @@ class _Run:
             shown["failed"] = shown["failed"] + view.taken_failures(look.plans[name].taken)
             failures += [_sentence(failed) for failed in shown["failed"]]
             failures += [f"{machine}: {reason}" for machine, reason in shown["untouched"].items()]
+            if look.plans[name].kept:
+                self._provider.warnings.append(f"pool {name!r}: {look.plans[name].kept}")
             pools[name] = shown
         return Report(changed, [action.as_dict() for action in actions], pools, diff, failures)
 

@@ -109,8 +109,8 @@ class PoolSpec:
         return slot <= self.wanted or not self.described
 
     @property
-    def batch(self) -> int:
-        """How many ready machines may be taken away at once; at least one, or nothing would ever be replaced."""
+    def most_unavailable(self) -> int:
+        """How many machines may be unavailable when ready ones are taken away; at least one, or nothing would ever be replaced."""
         return max(1, self.max_unavailable.of(self.size))
 
     @property

@@ -139,9 +139,10 @@ class Provider(ABC):
         """
 
     @abstractmethod
-    def start_vm(self, pool: str, vm: str) -> None:
+    def start_vm(self, pool: str, vm: str, expected: Mark) -> None:
         """Have the machine running: power it on, resume it if paused, reset it if it runs already.
 
+        :raises MarkChanged: its mark's id or lease is not the expected one: it was replaced or handed out meanwhile; it was not touched.
         :raises NotFound: there is none of this name.   :raises NotOurs: it carries no mark of this pool.
         """
 

@@ -38,7 +38,7 @@ from ansible_collections.poolwright.virt.plugins.module_utils.providers.dummy_ro
     switched_off,
     write_mark,
 )
-from ansible_collections.poolwright.virt.plugins.module_utils.providers.marks import Mark, MarkState
+from ansible_collections.poolwright.virt.plugins.module_utils.providers.marks import Mark, MarkState, require_same
 from ansible_collections.poolwright.virt.plugins.module_utils.providers.types import (
     Capabilities,
     Check,
@@ -199,8 +199,7 @@ class DummyProvider(Provider):
 
         def same(row: Row) -> Mark:
             mark = own_mark(row, pool, "destroy")
-            if (mark.id, mark.lease) != (expected.id, expected.lease):
-                raise MarkChanged("it was replaced or handed out meanwhile", obj=vm, phase="destroy")
+            require_same(mark, expected, vm, "destroy")
             return mark
 
         def doomed(seen: Seen) -> Row:
@@ -228,9 +227,9 @@ class DummyProvider(Provider):
 
         return self.line.call("destroy", vm, work, own=frozenset({FaultKind.FAIL}))
 
-    def start_vm(self, pool: str, vm: str) -> None:
+    def start_vm(self, pool: str, vm: str, expected: Mark) -> None:
         self.pool(pool)
-        self._write("start", vm, "", lambda: self._power_on(vm, "start", lambda row: own_mark(row, pool, "start")))
+        self._write("start", vm, "", lambda: self._power_on(vm, "start", lambda row: require_same(own_mark(row, pool, "start"), expected, vm, "start")))
 
     def stop_vm(self, pool: str, vm: str) -> bool:
         self.pool(pool)

@@ -56,7 +56,7 @@ from ansible_collections.poolwright.virt.plugins.module_utils.providers.libvirt_
 from ansible_collections.poolwright.virt.plugins.module_utils.providers.libvirt_machines.peers import Peers
 from ansible_collections.poolwright.virt.plugins.module_utils.providers.libvirt_machines.readiness import is_static, judge
 from ansible_collections.poolwright.virt.plugins.module_utils.providers.libvirt_machines.record import NAMESPACE, PREFIX, MachineRecord, with_mark
-from ansible_collections.poolwright.virt.plugins.module_utils.providers.marks import Mark
+from ansible_collections.poolwright.virt.plugins.module_utils.providers.marks import Mark, require_same
 from ansible_collections.poolwright.virt.plugins.module_utils.providers.types import (
     Capabilities,
     Check,
@@ -253,8 +253,7 @@ class LibvirtProvider(Provider):
                 return False
             if element is None or record is None or record.mark.pool != pool:
                 raise NotOurs("it carries no mark of this pool", obj=vm, phase="destroy", hint="remove it by hand if it is not needed")
-            if (record.mark.id, record.mark.lease) != (expected.id, expected.lease):
-                raise MarkChanged("it was replaced or handed out meanwhile", obj=vm, phase="destroy")
+            require_same(record.mark, expected, vm, "destroy")
             with naming_storage_errors(record.directory, "destroy"):
                 self.warnings += remove.remove_machine(self._host, guest, element, record)
         with self._lock:
@@ -265,19 +264,21 @@ class LibvirtProvider(Provider):
         with naming_storage_errors(self.layout.location, "tidy"):
             self.warnings += remove.remove_orphans(self._host, self.layout, self.pool(pool).name)
 
-    def start_vm(self, pool: str, vm: str) -> None:
-        seen = self._own(pool, vm, "start")
-        if seen.power is Power.RUNNING:
-            seen.guest.reset()
-        elif seen.power is Power.PAUSED:
-            seen.guest.resume()
-        else:
-            if seen.power is not Power.OFF:
-                seen.guest.destroy()
-            seen.guest.start()
+    def start_vm(self, pool: str, vm: str, expected: Mark) -> None:
+        with self._machine_lock(vm):
+            seen, mark = self._own(pool, vm, "start")
+            require_same(mark, expected, vm, "start")
+            if seen.power is Power.RUNNING:
+                seen.guest.reset()
+            elif seen.power is Power.PAUSED:
+                seen.guest.resume()
+            else:
+                if seen.power is not Power.OFF:
+                    seen.guest.destroy()
+                seen.guest.start()
 
     def stop_vm(self, pool: str, vm: str) -> bool:
-        seen = self._own(pool, vm, "stop")
+        seen, _mark = self._own(pool, vm, "stop")
         return seen.power is not Power.OFF and seen.guest.destroy()
 
     def set_mark(self, pool: str, vm: str, mark: Mark, expected: Mark) -> None:
@@ -291,14 +292,14 @@ class LibvirtProvider(Provider):
                 raise MarkChanged("its mark is no longer the expected one", obj=vm, phase="mark")
             guest.set_metadata(with_mark(element, mark), NAMESPACE, PREFIX)
 
-    def _own(self, pool: str, vm: str, phase: str) -> SeenMachine:
+    def _own(self, pool: str, vm: str, phase: str) -> tuple[SeenMachine, Mark]:
         self.pool(pool)
         seen = self._find(vm)
         if seen is None:
             raise NotFound("there is no machine of this name", obj=vm, phase=phase)
         if seen.mark is None or seen.mark.pool != pool:
             raise NotOurs("it carries no mark of this pool", obj=vm, phase=phase)
-        return seen
+        return seen, seen.mark
 
     # -- disks and snapshots
 
@@ -306,7 +307,7 @@ class LibvirtProvider(Provider):
     def _changing(self, pool: str, vm: str, phase: str) -> Iterator[tuple[Guest, ET.Element, MachineRecord]]:
         """A machine of the pool, held for as long as its storage is changed."""
         with self._machine_lock(vm):
-            guest = self._own(pool, vm, phase).guest
+            guest = self._own(pool, vm, phase)[0].guest
             element, record = read_own(guest)
             if element is None or record is None:
                 raise NotOurs("it carries no mark of this pool", obj=vm, phase=phase)

@@ -17,6 +17,8 @@ import uuid
 from dataclasses import dataclass, replace
 from typing import Any
 
+from ansible_collections.poolwright.virt.plugins.module_utils.errors import MarkChanged
+
 # RFC 9562 leaves the bits of a version 8 UUID to its maker. The first 48 say that the machine is ours and 16 more are a hash
 # of its pool, so a listing that shows UUIDs tells whose machines they are without a further call for each.
 _ID_PREFIX = b"pwvirt"
@@ -112,6 +114,12 @@ class Mark:
             maker=str(data.get("maker", "")),
             snapshot=str(data.get("snapshot", "")),
         )
+
+
+def require_same(found: Mark, expected: Mark, vm: str, phase: str) -> None:
+    """:raises MarkChanged: the machine's id or lease is another: it was replaced or handed out."""
+    if (found.id, found.lease) != (expected.id, expected.lease):
+        raise MarkChanged("it was replaced or handed out meanwhile", obj=vm, phase=phase)
 
 
 def single(name: str) -> str:

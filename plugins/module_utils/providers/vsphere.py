@@ -22,7 +22,7 @@ from ansible_collections.poolwright.virt.plugins.module_utils.errors import (
     VirtError,
 )
 from ansible_collections.poolwright.virt.plugins.module_utils.providers.base import Provider
-from ansible_collections.poolwright.virt.plugins.module_utils.providers.marks import Mark, MarkState
+from ansible_collections.poolwright.virt.plugins.module_utils.providers.marks import Mark, MarkState, require_same
 from ansible_collections.poolwright.virt.plugins.module_utils.providers.types import (
     Capabilities,
     Check,
@@ -187,8 +187,7 @@ class VsphereProvider(Provider):
         deadline = Deadline.after(self.clock, _TASK_SECONDS)
 
         def doomed(mark: Mark) -> Mark:
-            if (mark.id, mark.lease) != (expected.id, expected.lease):
-                raise MarkChanged("it was replaced or handed out meanwhile", obj=vm, phase="destroy")
+            require_same(mark, expected, vm, "destroy")
             return mark.as_state(MarkState.DESTROYING)
 
         try:
@@ -244,8 +243,10 @@ class VsphereProvider(Provider):
             return
         raise MarkChanged("its configuration is changed by others again and again", obj=vm, phase=phase)
 
-    def start_vm(self, pool: str, vm: str) -> None:
-        seen = self._machines.own(self.pool(pool), vm, "start")
+    def start_vm(self, pool: str, vm: str, expected: Mark) -> None:
+        template = self.pool(pool)
+        seen = self._machines.own(template, vm, "start")
+        require_same(mark_of(template, seen, vm, "start"), expected, vm, "start")
         self._start(seen, Deadline.after(self.clock, _TASK_SECONDS), "start")
 
     def stop_vm(self, pool: str, vm: str) -> bool:

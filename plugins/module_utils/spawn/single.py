@@ -106,16 +106,17 @@ class _Run:
         return now, address
 
     def _do(self, step: Step, machine: Machine | None) -> None:
-        if step.name == "power on":
-            self._provider.start_vm(self._pool, self._name)
+        mark = None if machine is None else machine.mark
+        if step.name == "power on" and mark is not None:
+            self._provider.start_vm(self._pool, self._name, mark)
         elif step.name == "power off":
             self._provider.stop_vm(self._pool, self._name)
         else:
             if step.name != "remove":
                 self._provider.prepare(self._pool, self._deadline)
-            if machine is not None and machine.mark is not None:
+            if mark is not None:
                 self._begun = step.name != "remove"
-                self._destroy(machine.mark)
+                self._destroy(mark)
             if step.name != "remove":
                 self._make()
 

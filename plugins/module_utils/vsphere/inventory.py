@@ -124,10 +124,6 @@ class Inventory:
     def datastore_clusters(self) -> list[Entry]:
         return self._of_kind("StoragePod")
 
-    def datastores_of(self, cluster: Entry) -> list[Entry]:
-        """The datastores of a datastore cluster."""
-        return [entry for entry in self.datastores() if moid_of(entry.properties["parent"]) == cluster.moid]
-
     def networks(self) -> list[Entry]:
         """Standard networks, distributed port groups and opaque networks, told apart by ``kind``."""
         return self._of_kind("Network")

@@ -76,6 +76,11 @@ class Bench:
         self.provider.prepare("it", self.deadline())
         return self.provider.create_vm("it", f"it-{slot}", self.mark(slot), self.deadline())
 
+    def start(self, name: str = "it-1") -> None:
+        mark = self.get(name).mark
+        assert mark is not None
+        self.provider.start_vm("it", name, mark)
+
     def get(self, name: str = "it-1") -> Machine:
         found = self.provider.get_vm("it", name)
         assert found is not None

@@ -47,7 +47,7 @@ def test_a_machine_that_was_destroyed_is_off_and_starts_again(bench: Bench) -> N
     bench.daemon.virsh("destroy", "it-1")
     assert bench.get().power is Power.OFF
     assert bench.provider.readiness("it", ["it-1"])["it-1"].reason == "it is off"
-    bench.provider.start_vm("it", "it-1")
+    bench.start()
     assert bench.get().power is Power.RUNNING
 
 

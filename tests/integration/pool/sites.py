@@ -9,12 +9,14 @@ from __future__ import annotations
 import json
 import subprocess
 import threading
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from ansible_collections.poolwright.virt.plugins.module_utils.clock import Clock
 from ansible_collections.poolwright.virt.plugins.module_utils.errors import VirtError
 from ansible_collections.poolwright.virt.plugins.module_utils.pool.request import converge_with, read_with
+from ansible_collections.poolwright.virt.plugins.module_utils.providers.marks import Lease, Mark
 from ansible_collections.poolwright.virt.tests.contract.labs.base import Lab
 from ansible_collections.poolwright.virt.tests.contract.labs.dummy import DummyLab
 from ansible_collections.poolwright.virt.tests.contract.labs.libvirt_base import ROOT
@@ -73,6 +75,25 @@ class Site:
     def mutations(self, result: dict[str, Any]) -> dict[str, int]:
         return {name: number for name, number in result["stats"]["calls"].items() if name in self.mutating}
 
+    def mark(self, name: str) -> Mark:
+        """What the machine of the pool carries."""
+        provider = self.lab.provider([self.lab.template("ci")])
+        machine = provider.get_vm("ci", name)
+        provider.close()
+        assert machine is not None
+        assert machine.mark is not None
+        return machine.mark
+
+    def set_mark(self, name: str, **changes: Any) -> None:
+        mark = self.mark(name)
+        provider = self.lab.provider([self.lab.template("ci")])
+        provider.set_mark("ci", name, replace(mark, **changes), mark)
+        provider.close()
+
+    def use_up(self, name: str) -> None:
+        """Hand it out, to somebody whose lease has ended."""
+        self.set_mark(name, lease=Lease("job 7", self.lab.clock.now() - 1))
+
     def snapshot(self) -> dict[str, str]:
         return {name: self.lab.fingerprint(name) for name in sorted(self.lab.machines())}
 
@@ -84,6 +105,11 @@ class Site:
         assert [machine["name"] for machine in machines] == [f"ci-{slot}" for slot in range(1, size + 1)]
         assert {machine["state"] for machine in machines} <= {"ready"}
         assert self.lab.leftovers() == []
+
+
+def steps(result: dict[str, Any]) -> list[tuple[str, str]]:
+    """What a run did or would do, and to which machine, in order."""
+    return [(step["action"], step["name"]) for step in result["actions"]]
 
 
 def finished(child: forked.Run | subprocess.Popen[str]) -> dict[str, Any]:

@@ -15,6 +15,7 @@ from typing import Any
 import pytest
 
 from ansible_collections.poolwright.virt.plugins.module_utils.errors import VirtError
+from ansible_collections.poolwright.virt.tests.contract.labs.libvirt_qemu import LibvirtQemuLab
 from ansible_collections.poolwright.virt.tests.integration.pool.conftest import Simulated
 from ansible_collections.poolwright.virt.tests.integration.pool.sites import Site, dummy_site, libvirt_site
 
@@ -54,6 +55,12 @@ def test_an_unknown_network(libvirt: Site) -> None:
 
 
 def test_a_network_that_is_not_active(libvirt: Site) -> None:
+    assert isinstance(libvirt.lab, LibvirtQemuLab)
+    libvirt.lab.connection.networkDefineXML("<network><name>idle</name></network>")
+    refused(libvirt, "invalid_state", "pools: ci: networks", "'idle'", networks=[{"network": "idle"}])
+
+
+def test_a_bridge_that_is_not_there(libvirt: Site) -> None:
     refused(libvirt, "not_found", "pools: ci: networks", "'br99'", networks=[{"bridge": "br99"}])
 
 

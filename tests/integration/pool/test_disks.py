@@ -17,7 +17,6 @@ import time
 import uuid
 import xml.etree.ElementTree as ET
 from collections.abc import Iterator
-from dataclasses import replace
 from pathlib import Path
 from typing import Any, cast
 
@@ -26,7 +25,6 @@ import pytest
 
 from ansible_collections.poolwright.virt.plugins.module_utils.clock import Clock, Deadline
 from ansible_collections.poolwright.virt.plugins.module_utils.providers.libvirt_machines.record import NAMESPACE, MachineRecord, from_element
-from ansible_collections.poolwright.virt.plugins.module_utils.providers.marks import Lease
 from ansible_collections.poolwright.virt.plugins.module_utils.storage.record import OwnDisk
 from ansible_collections.poolwright.virt.tests.contract.labs.libvirt_base import ROOT, LibvirtLab
 from ansible_collections.poolwright.virt.tests.contract.staging import LONG
@@ -104,15 +102,6 @@ def rbd_images(site: Site) -> list[str]:
     return [name for name in json.loads(listed) if name.startswith(site.pool["prefix"])]
 
 
-def use_up(site: Site, name: str) -> None:
-    provider = site.lab.provider([site.lab.template("ci")])
-    machine = provider.get_vm("ci", name)
-    assert machine is not None
-    assert machine.mark is not None
-    provider.set_mark("ci", name, replace(machine.mark, lease=Lease("job", time.time() - 1)), machine.mark)
-    provider.close()
-
-
 @pytest.mark.parametrize("backend", ROOT_DISKS)
 def test_a_pool_of_two_with_further_disks_boots_answers_and_goes_without_a_trace(site: Site, backend: str) -> None:
     pool = site.ci(
@@ -154,7 +143,7 @@ def test_all_disks_of_a_machine_that_is_reset_have_the_bytes_of_the_day_it_was_m
             scribble(disk)
         used = hashes(site, machine(site))
         assert not set(used) & set(clean)
-        use_up(site, machine(site))
+        site.use_up(machine(site))
         result = site.run(pool)
         assert (result["failures"], result["warnings"], result["pools"]["ci"]["reset"]) == ([], [], [machine(site)])
         assert hashes(site, machine(site)) == clean
@@ -175,7 +164,7 @@ def test_a_snapshot_of_a_machine_that_runs_can_be_gone_back_to(site: Site, backe
         scribble(disk)
     provider.revert_snapshot("ci", machine(site), "while-it-ran")
     assert hashes(site, machine(site)) == first
-    provider.start_vm("ci", machine(site))
+    provider.start_vm("ci", machine(site), record_of(site, machine(site)).mark)
     assert provider.vm_ready("ci", machine(site))
     provider.close()
 
@@ -192,7 +181,7 @@ def test_a_machine_that_is_reset_boots_anew_and_is_not_taken_for_what_it_was(sit
     )
     made = site.run(pool)
     address = made["pools"]["ci"]["machines"][0]["ip"]
-    use_up(site, machine(site))
+    site.use_up(machine(site))
     seen = record_of(site, machine(site)).cards[0].seen
     result = site.run(pool)
     assert result["failures"] == []
@@ -211,7 +200,7 @@ def test_a_machine_whose_snapshot_is_not_whole_is_rebuilt_with_all_its_disks(sit
         assert data.place().remove(deadline)
     else:
         assert data.place().snapshot_delete("poolwright-clean", deadline)
-    use_up(site, machine(site))
+    site.use_up(machine(site))
     result = site.run(pool)
     assert (result["failures"], result["pools"]["ci"]["replaced"], len(result["warnings"])) == ([], [machine(site)], 1)
     assert data.record.path in result["warnings"][0]
@@ -244,7 +233,7 @@ def test_a_run_killed_at_any_moment_is_completed_by_one_more(site: Site, backend
     assert [len(record_of(site, name).disks) for name in (machine(site, 1), machine(site, 2))] == [3, 3]
     assert site.lab.leftovers() == []
     for name in (machine(site, 1), machine(site, 2)):
-        use_up(site, name)
+        site.use_up(name)
     child = site.start(pool)
     time.sleep(0.3 + random.Random(seed + 100).random() * 1.5)
     child.kill()

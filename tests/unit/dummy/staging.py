@@ -37,6 +37,9 @@ class Bench:
     def destroy(self, slot: int = 1) -> bool:
         return self.provider.destroy_vm("ci", f"ci-{slot}", self.mark(slot))
 
+    def start(self, slot: int = 1) -> None:
+        self.provider.start_vm("ci", f"ci-{slot}", self.mark(slot))
+
     def names(self) -> list[str]:
         return [machine.name for machine in self.provider.vms_in_pool("ci")]
 

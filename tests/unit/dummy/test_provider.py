@@ -59,7 +59,7 @@ def story(path: Path, seed: int) -> tuple[list[object], dict[str, Any]]:
                 answer = run.destroy(slot)
             elif step == "start":
                 answer = "started"
-                run.provider.start_vm("ci", f"ci-{slot}")
+                run.start(slot)
             elif step == "list":
                 answer = run.provider.vms_in_pool("ci")
             else:
@@ -126,9 +126,9 @@ def test_calls_tell_reading_from_changing(bench: Make) -> None:
     run.provider.readiness("ci", ["ci-1"])
     run.provider.marked_pools()
     assert {name: count for name, count in run.calls.items() if name in MUTATING} == changed
-    run.provider.start_vm("ci", "ci-1")
+    run.start()
     run.store.change("ci-1", lambda seen: replace(seen.row, power="paused"))
-    run.provider.start_vm("ci", "ci-1")
+    run.start()
     assert {name for name in run.calls if name not in changed} - MUTATING == {
         "list_machines",
         "get_machine",

@@ -159,11 +159,11 @@ def test_a_machine_switches_itself_off_and_a_start_is_a_new_chance(bench: Make) 
     run.clock.sleep(10)
     assert {machine.power for machine in run.provider.vms_in_pool("ci")} == {Power.RUNNING}
     run.clock.sleep(30)
-    off = [machine.name for machine in run.provider.vms_in_pool("ci") if machine.power is Power.OFF]
+    off = [slot for slot, machine in enumerate(run.provider.vms_in_pool("ci"), 1) if machine.power is Power.OFF]
     assert 3 <= len(off) <= 17
-    assert not run.provider.vm_ready("ci", off[0])
-    for name in off:
-        run.provider.start_vm("ci", name)
+    assert not run.provider.vm_ready("ci", f"ci-{off[0]}")
+    for slot in off:
+        run.start(slot)
     run.clock.sleep(60)
     assert sum(machine.power is Power.OFF for machine in run.provider.vms_in_pool("ci")) < len(off)
 
@@ -195,7 +195,7 @@ def test_operations_take_their_time(bench: Make) -> None:
     assert passed() == 27
     assert run.provider.migrate_vm_to_host("ci", "ci-1", "host-2").seconds == 13
     assert run.names() == ["ci-1"]
-    run.provider.start_vm("ci", "ci-1")
+    run.start()
     assert passed() == 44
     run.destroy(1)
     assert passed() == 62

@@ -45,8 +45,9 @@ class Lab:
 
     def predicted(self, **options: Any) -> dict[str, Any]:
         """What the run does, which is what was predicted."""
-        expected, files = self.run(check=True, **options), self.files()
-        assert files == self.files()
+        before = self.contents()
+        expected = self.run(check=True, **options)
+        assert self.contents() == before
         result = self.run(**options)
         assert {key: expected.get(key) for key in SAME} == {key: result.get(key) for key in SAME}
         return result
@@ -76,6 +77,10 @@ class Lab:
 
     def files(self) -> list[str]:
         return sorted(path.name for path in (self.folder / "disks").glob("*"))
+
+    def contents(self) -> dict[str, bytes]:
+        """Of every file below the guest's folder, by path."""
+        return {str(path): path.read_bytes() for path in self.folder.rglob("*") if path.is_file()}
 
     def interrupt(self, task: record.Task) -> None:
         """As a run leaves it that was killed in this."""

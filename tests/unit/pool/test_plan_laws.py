@@ -89,11 +89,17 @@ def test_what_is_removed_carries_the_pools_mark_and_the_action_says_which(pool: 
 def test_no_more_than_the_allowed_number_of_ready_machines_is_taken_away_at_once(pool: Pool) -> None:
     spec, observed = pool
     before = conditions(spec, observed)
+    found = plan(spec, observed, NOW)
     taken_away: Counter[int] = Counter()
-    for action in plan(spec, observed, NOW).actions:
-        if action.kind is Kind.REPLACE and before[action.name] in SERVING:
+    ready = {name for name, condition in before.items() if condition in SERVING}
+    for action in found.actions:
+        if action.kind is Kind.REPLACE and action.name in ready:
             taken_away[action.wave] += 1
-    assert all(number <= spec.batch for number in taken_away.values())
+    # Those that are leased, or unhealthy and left so, are unavailable as well.
+    others = spec.wanted - len(ready | {action.name for action in found.actions if action.kind is not Kind.DESTROY})
+    assert all(number + others <= spec.most_unavailable for number in taken_away.values())
+    if found.kept:
+        assert not taken_away
 
 
 @given(pools())
