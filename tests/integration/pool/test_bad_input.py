@@ -57,7 +57,7 @@ def test_an_unknown_network(libvirt: Site) -> None:
 def test_a_network_that_is_not_active(libvirt: Site) -> None:
     assert isinstance(libvirt.lab, LibvirtQemuLab)
     libvirt.lab.connection.networkDefineXML("<network><name>idle</name></network>")
-    refused(libvirt, "invalid_state", "pools: ci: networks", "'idle'", networks=[{"network": "idle"}])
+    refused(libvirt, "not_usable", "pools: ci: networks", "'idle'", networks=[{"network": "idle"}])
 
 
 def test_a_bridge_that_is_not_there(libvirt: Site) -> None:
