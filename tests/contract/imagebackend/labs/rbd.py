@@ -85,6 +85,9 @@ class RbdLab(DiskLab):
         with self.plenty() as location:
             # No quota at all is what 0 would mean.
             self._ask("set_quota", location, amount * 1024 * 1024 or 1)
+            if amount:
+                # Full by what was there before, it is empty now.
+                self._await_full(False)
             yield location
 
     @contextlib.contextmanager
@@ -98,7 +101,11 @@ class RbdLab(DiskLab):
     def narrow(self, kind: str, amount: int) -> None:
         """And wait until the cluster has noticed that the pool is full, or is so no more."""
         self._ask("set_quota", _NARROW, amount * 1024 * 1024 + int(self._ask("stats", _NARROW)["stored"]) if amount else 1)
-        while ("full_quota" in self._ask("flags", _NARROW)) == bool(amount):
+        self._await_full(not amount)
+
+    def _await_full(self, wanted: bool) -> None:
+        """Until the cluster has noticed that the narrow pool's quota is used up, or is so no more."""
+        while ("full_quota" in self._ask("flags", _NARROW)) != wanted:
             time.sleep(0.1)
 
     def _pool(self, name: str, quota: int) -> str:
