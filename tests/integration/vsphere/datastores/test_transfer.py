@@ -11,6 +11,7 @@ import io
 import os
 import random
 import threading
+import time
 from pathlib import Path
 
 import pytest
@@ -43,6 +44,25 @@ class EndingStats(Stats):
     def call(self, name: str) -> int:
         self._vcenter.expire_sessions()
         return super().call(name)
+
+
+class Ending(io.BytesIO):
+    """Ends too early, but not before the vCenter has begun the file: one that it began after the removal would stay."""
+
+    def __init__(self, content: bytes, arriving: Path) -> None:
+        super().__init__(content)
+        self._arriving = arriving
+
+    def read(self, size: int | None = -1) -> bytes:
+        block = super().read(size)
+        if not block:
+            until_begun(self._arriving)
+        return block
+
+
+def until_begun(arriving: Path) -> None:
+    while not arriving.exists():
+        time.sleep(0.01)
 
 
 @pytest.fixture
@@ -173,7 +193,7 @@ def test_a_session_that_is_not_taken_is_not_renewed_for_ever(site: Site, folder:
 
 def test_a_source_that_shrinks_while_it_is_sent_is_no_file(transfer: Transfer, site: Site, folder: DatastorePath, deadline: Deadline) -> None:
     with pytest.raises(errors.TransferFailed, match="the source ended after 3 of 4 bytes"):
-        transfer.upload(folder.join("x"), io.BytesIO(b"123"), deadline, size=4)
+        transfer.upload(folder.join("x"), Ending(b"123", on_disk(site, folder.join("x"))), deadline, size=4)
     assert names(site, folder, deadline) == []
 
 
@@ -186,9 +206,14 @@ def test_a_source_that_is_not_there_is_told_before_anything_is_sent(
 
 
 def test_an_upload_that_is_to_stop_stops_and_leaves_nothing(site: Site, folder: DatastorePath, local: Path, deadline: Deadline) -> None:
-    cancel = threading.Event()
+    cancel, path = threading.Event(), folder.join("x")
+
+    def stop(_done: int, _total: int) -> None:
+        until_begun(on_disk(site, path))
+        cancel.set()
+
     with pytest.raises(errors.Cancelled):
-        Transfer(site, cancel=cancel).upload(folder.join("x"), local, deadline, on_progress=lambda _done, _total: cancel.set())
+        Transfer(site, cancel=cancel).upload(path, local, deadline, on_progress=stop)
     assert names(site, folder, deadline) == []
 
 
