@@ -85,13 +85,14 @@ class Running:
 
 @dataclass
 class Gate:
-    """A run of stages, ``most`` at once."""
+    """A run of stages, ``most`` at once. ``last`` is a command that takes back what they share, however they ended."""
 
     stages: Sequence[Stage]
     most: int
     command: Sequence[str] = ("make", "--no-print-directory")
     logs: Path = LOGS
     seconds: float = STAGE_SECONDS
+    last: Sequence[str] = ()
     outcomes: dict[str, Outcome] = field(default_factory=dict)
     running: list[Running] = field(default_factory=list)
 
@@ -99,7 +100,7 @@ class Gate:
         """:returns: the exit status of the worst stage."""
         shutil.rmtree(self.logs, ignore_errors=True)
         self.logs.mkdir(parents=True)
-        begun = time.monotonic()
+        begun, left = time.monotonic(), 0
         try:
             while len(self.outcomes) < len(self.stages):
                 for stage in startable(self.stages, [running.stage for running in self.running], self.outcomes, self.most):
@@ -108,9 +109,11 @@ class Gate:
                 self._wait(begun)
         finally:
             self._end_all()
+            if self.last:
+                left = subprocess.run(self.last, check=False).returncode
         for line in table([self.outcomes[stage.name] for stage in self.stages], time.monotonic() - begun):
             print(line)
-        return max((outcome.status for outcome in self.outcomes.values()), default=0)
+        return max([left, *(outcome.status for outcome in self.outcomes.values())])
 
     def log(self, stage: Stage) -> Path:
         return self.logs / f"{stage.name}.log"
@@ -182,14 +185,14 @@ def main(names: Sequence[str]) -> int:
     signal.signal(signal.SIGINT, signal.default_int_handler)
     # Each waits now and then: for a guest, for a server, at its end for its last case.
     most = len(os.sched_getaffinity(0)) + 1
-    gate = Gate([stage for stage in STAGES if not names or stage.name in names], most)
-    status = 130
-    with contextlib.suppress(KeyboardInterrupt):
-        status = gate.run()
-    if any(stage.name == "lab-up" or "lab-up" in stage.needs for stage in gate.stages):
-        # It fails where a stage has left something in the lab.
-        status = status or subprocess.run([str(ROOT / "tests" / "lab" / "lab"), "down"], check=False).returncode
-    return status
+    chosen = [stage for stage in STAGES if not names or stage.name in names]
+    in_lab = any("lab-up" in (stage.name, *stage.needs) for stage in chosen)
+    # It fails where a stage has left something in the lab.
+    down = (str(ROOT / "tests" / "lab" / "lab"), "down") if in_lab else ()
+    try:
+        return Gate(chosen, most, last=down).run()
+    except KeyboardInterrupt:
+        return 130
 
 
 if __name__ == "__main__":

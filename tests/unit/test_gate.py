@@ -58,6 +58,25 @@ def test_a_stage_that_takes_too_long_has_failed_however_it_ends(tmp_path: Path, 
     assert "failed in one: exit status 124" in capsys.readouterr().out
 
 
+@pytest.mark.parametrize("status", [0, 7])
+@pytest.mark.parametrize("left", [0, 5])
+def test_what_the_stages_share_is_taken_back_however_they_end(tmp_path: Path, status: int, left: int) -> None:
+    taken_back = tmp_path / "taken back"
+    last = (sys.executable, "-c", f"import pathlib, sys; pathlib.Path({str(taken_back)!r}).touch(); sys.exit({left})")
+    assert replace(gate(tmp_path, f"import sys; sys.exit({status})", Stage("one")), last=last).run() == max(status, left)
+    assert taken_back.exists()
+
+
+def test_it_is_taken_back_when_the_gate_is_told_to_stop(tmp_path: Path) -> None:
+    taken_back = tmp_path / "taken back"
+    last = (sys.executable, "-c", f"import pathlib; pathlib.Path({str(taken_back)!r}).touch()")
+    # As SIGTERM and Ctrl-C end it.
+    script = "import os, signal, time; os.kill(os.getppid(), signal.SIGINT); time.sleep(60)"
+    with pytest.raises(KeyboardInterrupt):
+        replace(gate(tmp_path, script, Stage("one")), last=last).run()
+    assert taken_back.exists()
+
+
 def test_a_report_that_cannot_be_read_is_a_failure(tmp_path: Path) -> None:
     (tmp_path / "a.xml").write_text(JUNIT.format(GOOD)[:-9])
     (tmp_path / "b.xml").write_text(JUNIT.format(GOOD))

@@ -168,7 +168,8 @@ def _roll(spec: PoolSpec, judged: Sequence[tuple[Observed, Assessment]], unavail
     batch = spec.most_unavailable - unavailable
     if batch < 1:
         allowed = f"max_unavailable ({spec.max_unavailable}) allows {spec.most_unavailable} of {spec.wanted}"
-        return [], f"outdated machines are kept ready: {unavailable} others are leased or unhealthy, and {allowed}"
+        others = f"{unavailable} others are unavailable (leased, unhealthy, or not the pool's)"
+        return [], f"outdated machines are kept ready: {others}, and {allowed}"
     return [
         Action(Kind.REPLACE, spec.name, spec.vm_name(mark.slot), mark.slot, judgement.reason, FIRST_ROLLING_WAVE + number // batch, mark)
         for number, (mark, judgement) in enumerate(sorted(outdated, key=lambda pair: pair[0].slot))

@@ -307,7 +307,8 @@ class LibvirtProvider(Provider):
     def _changing(self, pool: str, vm: str, phase: str) -> Iterator[tuple[Guest, ET.Element, MachineRecord]]:
         """A machine of the pool, held for as long as its storage is changed."""
         with self._machine_lock(vm):
-            guest = self._own(pool, vm, phase)[0].guest
+            seen, _mark = self._own(pool, vm, phase)
+            guest = seen.guest
             element, record = read_own(guest)
             if element is None or record is None:
                 raise NotOurs("it carries no mark of this pool", obj=vm, phase=phase)

@@ -107,8 +107,9 @@ class _Run:
 
     def _do(self, step: Step, machine: Machine | None) -> None:
         mark = None if machine is None else machine.mark
-        if step.name == "power on" and mark is not None:
-            self._provider.start_vm(self._pool, self._name, mark)
+        if step.name == "power on":
+            if mark is not None:  # always: only what carries our mark is switched on
+                self._provider.start_vm(self._pool, self._name, mark)
         elif step.name == "power off":
             self._provider.stop_vm(self._pool, self._name)
         else:

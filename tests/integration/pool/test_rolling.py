@@ -27,7 +27,7 @@ def test_the_only_ready_machine_is_not_taken_while_the_others_are_leased(site: S
     for one in (foretold, result):
         assert (one["actions"], one["changed"], one["failures"]) == ([], False, [])
         (warning,) = one["warnings"]
-        assert "3 others are leased or unhealthy, and max_unavailable (25%) allows 1 of 4" in warning
+        assert "3 others are unavailable (leased, unhealthy, or not the pool's), and max_unavailable (25%) allows 1 of 4" in warning
     assert site.snapshot() == before
     assert result["pools"]["ci"]["machines"][3]["state"] == "outdated"
 

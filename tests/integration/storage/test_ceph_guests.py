@@ -14,13 +14,11 @@ import tempfile
 import threading
 import time
 from collections.abc import Iterator
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from ansible_collections.poolwright.virt.plugins.module_utils.providers.marks import Lease
 from ansible_collections.poolwright.virt.tests.contract.labs.libvirt_qemu import TINY, own_libvirtd
 from ansible_collections.poolwright.virt.tests.contract.labs.own_libvirtd import NETWORK, OwnLibvirtd
 from ansible_collections.poolwright.virt.tests.integration.modules.conftest import Ansible, Played
@@ -253,11 +251,7 @@ def test_a_pools_machine_boots_with_a_key_and_goes_back_to_its_snapshot(lab: Lab
     assert answers(machine["ip"]) == f"SSH-2.0-tiny_{machine['name']}"
     assert list(lab.secrets().values()) == [lab.guarded.key]
     lab.nothing_has_the_key()
-    provider = site.lab.provider([site.lab.template("ci")])
-    found = provider.get_vm("ci", machine["name"])
-    assert found is not None and found.mark is not None
-    provider.set_mark("ci", machine["name"], replace(found.mark, lease=Lease("job", time.time() - 1)), found.mark)
-    provider.close()
+    site.use_up(machine["name"])
     reset, again = lab.play(*[{POOL: {**site.connection, "pools": [pool]}}] * 2).results
     assert (reset["pools"]["ci"]["reset"], reset["pools"]["ci"]["replaced"], reset.get("warnings", [])) == ([machine["name"]], [], [])
     assert answers(reset["pools"]["ci"]["machines"][0]["ip"]) == f"SSH-2.0-tiny_{machine['name']}"

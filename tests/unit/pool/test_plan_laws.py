@@ -15,7 +15,7 @@ from hypothesis import given
 from ansible_collections.poolwright.virt.plugins.module_utils.pool.condition import SERVING, UNTOUCHABLE, Condition, Observed, assess
 from ansible_collections.poolwright.virt.plugins.module_utils.pool.difference import machine_lines, predicted_lines
 from ansible_collections.poolwright.virt.plugins.module_utils.pool.plan import Action, Kind, plan
-from ansible_collections.poolwright.virt.plugins.module_utils.pool.spec import PoolSpec, Reset, is_outdated
+from ansible_collections.poolwright.virt.plugins.module_utils.pool.spec import OnOutdated, PoolSpec, Reset, is_outdated
 from ansible_collections.poolwright.virt.plugins.module_utils.providers.types import Power
 from ansible_collections.poolwright.virt.tests.unit.pool.generated import NOW, mended, perfect, pools, reset
 
@@ -100,6 +100,10 @@ def test_no_more_than_the_allowed_number_of_ready_machines_is_taken_away_at_once
     assert all(number + others <= spec.most_unavailable for number in taken_away.values())
     if found.kept:
         assert not taken_away
+        assert others >= spec.most_unavailable
+    elif spec.on_outdated is OnOutdated.REPLACE:
+        outdated = {name for name, condition in before.items() if condition is Condition.OUTDATED}
+        assert outdated <= {action.name for action in found.actions}
 
 
 @given(pools())

@@ -45,8 +45,21 @@ def start(folder: Path, links: Path) -> subprocess.Popen[bytes]:
     with open(reading, "rb") as ready:
         if not ready.read():
             raise RuntimeError("LVM's library cannot be opened")
+    _compare(links)
     os.environ["PATH"] = f"{links}:{os.environ['PATH']}"
     return shell
+
+
+def _compare(links: Path) -> None:
+    """Hold it to what the tools themselves answer: where all is well, to a fault, to a command that is wrong, and to what it cannot take."""
+    for tool, *arguments in (["vgs", "--reportformat", "json"], ["lvs", "nowhere"], ["lvcreate", "--nonsense"], ["vgs", "a b"]):
+        answers = []
+        for directory in (Path("/usr/sbin"), links):
+            # By their bare name, which some of the messages begin with.
+            done = subprocess.run([tool, *arguments], executable=str(directory / tool), capture_output=True, check=False)
+            answers.append((done.returncode, done.stdout, done.stderr))
+        if answers[0] != answers[1]:
+            raise RuntimeError(f"{tool} {' '.join(arguments)} answers {answers[0]}, and LVM's library {answers[1]}")
 
 
 def _serve(ready: int) -> None:

@@ -25,6 +25,7 @@ from ansible_collections.poolwright.virt.plugins.module_utils.vsphere.files impo
 from ansible_collections.poolwright.virt.plugins.module_utils.vsphere.inventory import Inventory
 from ansible_collections.poolwright.virt.plugins.module_utils.vsphere.transfer import Transfer, Transferred
 from ansible_collections.poolwright.virt.tests.contract.labs.vcenter import VCenter
+from ansible_collections.poolwright.virt.tests.contract.staging import LONG
 from ansible_collections.poolwright.virt.tests.integration.vsphere.datastores.staging import QuickClock, names, on_disk, put
 from ansible_collections.poolwright.virt.tests.integration.vsphere.datastores.test_files import ODD_NAMES
 from ansible_collections.poolwright.virt.tests.integration.vsphere.staging import Way, together
@@ -61,7 +62,9 @@ class Ending(io.BytesIO):
 
 
 def until_begun(arriving: Path) -> None:
+    deadline = Deadline.after(Clock(), LONG)
     while not arriving.exists():
+        assert not deadline.passed, f"the vCenter has not begun {arriving}"
         time.sleep(0.01)
 
 
